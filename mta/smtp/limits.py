@@ -1,0 +1,26 @@
+"""Every number of the protocol, with its origin. What an administrator may change stands in `mta.config` instead."""
+
+COMMAND_LINE_BYTES = 2048
+"""Longest command line with its CR LF. RFC 5321 section 4.5.3.1.4 asks for 512, RFC 6531 and RFC 3461 add up to about
+1,000 for SMTPUTF8 and DSN parameters; Postfix takes 2,048 (`line_length_limit`), and so do we."""
+
+HELO_BYTES = 255
+"""Longest domain or literal in HELO and EHLO (RFC 5321 section 4.5.3.1.2)."""
+
+LOCAL_PART_BYTES = 64
+"""Longest local part (RFC 5321 section 4.5.3.1.1)."""
+
+DOMAIN_BYTES = 255
+"""Longest domain (RFC 5321 section 4.5.3.1.2)."""
+
+PATH_BYTES = 256
+"""Longest path with its angle brackets (RFC 5321 section 4.5.3.1.3)."""
+
+RECEIVED_HOPS = 100
+"""Received fields at which a message is taken to loop (RFC 5321 section 6.3 asks for at least 100)."""
+
+REPLY_LINE_BYTES = 512
+"""Longest reply line with its CR LF (RFC 5321 section 4.5.3.1.5)."""
+
+MULTILINE_REPLY_LINES = 100
+"""Lines of one reply that a client of ours reads before it gives the peer up; more is no reply but a flood."""
