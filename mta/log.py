@@ -1,0 +1,461 @@
+"""The log: one line an event, one function per event.
+
+A line is either logfmt (key=value, values quoted where they must be) or a JSON object; both have the same keys in the
+same order: `time` (UTC), `process` (role/index), `event`, then the queue id and the session id where the event has
+them, then the rest. What a peer sent is escaped, so that no client can forge a line, end one early, or send control
+codes to the terminal of whoever reads it: bytes that are not UTF-8 and characters that cannot be printed become \\xNN
+or \\uNNNN.
+
+Lines are gathered and written with one system call, whole, and appended, so that several processes can share a file.
+The first line after a pause of `PAUSE_MS` is written at once; under load every process's loop calls `flush` several
+times a second. Writing never raises and never waits for a reader: when the disk is full, or nobody empties the pipe,
+lines are dropped and counted, and an event `lost` tells the count when writing works again.
+
+The file is opened once, in `setup`. To rotate it, rename it and send the supervisor HUP: new processes open the new
+file.
+"""
+
+import logging
+import os
+import select
+import socket
+import stat
+import traceback
+from collections.abc import Callable
+from time import gmtime, strftime, time
+
+import msgspec
+
+from mta.config import Log
+from mta.errors import ConfigError
+
+PAUSE_MS = 200  # people who watch a quiet log see each line at once; under load this makes 5 writes a second
+PENDING_PIECES = 300  # flushed when this much is pending: 150 lines, about 32 KiB
+KEPT_BYTES = 1048576  # held for a reader that does not read, before lines are dropped
+TEXT_CHARACTERS = 1024  # longest text of a peer in a line; longer ones are cut
+
+# Bytes that need no care in a key=value line (printable, no blank, quote, backslash or equals sign), and in JSON.
+_PLAIN_KV = bytes(code for code in range(33, 127) if code not in b'"\\=')
+_PLAIN_JSON = bytes(code for code in range(32, 127) if code not in b'"\\')
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Values
+
+
+class _Escapes(dict[int, str]):
+    """A `str.translate` table made on demand: what cannot be printed is spelled out."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as "surrogateescape" hands it over
+            escape = f"\\x{code - 0xDC00:02x}"
+        elif character.isprintable():
+            escape = character
+        elif code < 0x100:
+            escape = f"\\x{code:02x}"
+        elif code < 0x10000:
+            escape = f"\\u{code:04x}"
+        else:
+            escape = f"\\U{code:08x}"
+        if len(self) < 4096:  # a peer chooses the characters: the table must not grow with them
+            self[code] = escape
+        return escape
+
+
+_escapes_kv = _Escapes({ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t"})
+_escapes_json = _Escapes({ord("\\"): "\\\\", 10: "\\n", 13: "\\r", 9: "\\t"})
+_json_encoder = msgspec.json.Encoder()
+
+
+def _kv_text(value: bytes | str) -> str:
+    """A peer's text as a logfmt value: as it is where it is plain, else in quotes with escapes."""
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if not raw:
+        return '""'
+    if not raw.translate(None, _PLAIN_KV) and len(raw) <= TEXT_CHARACTERS:
+        return raw.decode("ascii")
+    return f'"{_decoded(raw).translate(_escapes_kv)}"'
+
+
+def _json_text(value: bytes | str) -> str:
+    """A peer's text as a JSON string, quotes included; what cannot be printed is escaped before JSON's own escapes."""
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    if not raw.translate(None, _PLAIN_JSON) and len(raw) <= TEXT_CHARACTERS:
+        return f'"{raw.decode("ascii")}"'
+    return _json_encoder.encode(_decoded(raw).translate(_escapes_json)).decode()
+
+
+def _decoded(raw: bytes) -> str:
+    text = raw.decode("utf-8", "surrogateescape")
+    return text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] + "..."
+
+
+def _value(value: object) -> str:
+    """Any value of a rare event: numbers bare, all else as text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return _text(value if isinstance(value, bytes) else str(value))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where lines go
+
+
+class _Sink:
+    """A descriptor that takes lines without ever waiting; `lost` counts those it could not take."""
+
+    __slots__ = ("_fd", "_kept", "_send", "_torn", "_whole", "lost")
+
+    def __init__(self, fd: int) -> None:
+        """Write to `fd`, which becomes the sink's own. A pipe or terminal must have been opened with O_NONBLOCK."""
+        self._fd = fd
+        self._kept = bytearray()
+        self._torn = False  # the last line in the file lacks its end
+        self.lost = 0
+        mode = os.fstat(fd).st_mode
+        # A pipe takes up to PIPE_BUF bytes in one piece or not at all, so that lines of several processes do not mix.
+        self._whole = stat.S_ISREG(mode)
+        self._send: Callable[[bytes], int] = self._write
+        if stat.S_ISSOCK(mode):  # the system's journal: not to be opened anew, but it can be written without waiting
+            journal = socket.socket(fileno=fd)
+            self._send = lambda data: journal.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def write(self, data: bytes) -> None:
+        """Take whole lines. Does not wait, does not raise."""
+        if len(self._kept) + len(data) > KEPT_BYTES:
+            self.lost += data.count(b"\n")
+            return
+        if self._torn and not self._kept:
+            self._kept += b"\n"
+        self._kept += data
+        while self._kept:
+            piece = self._piece()
+            try:
+                sent = self._send(piece)
+            except BlockingIOError:
+                return  # nobody reads just now; kept for the next time
+            except OSError:
+                self.lost += self._kept.count(b"\n")
+                self._kept.clear()
+                return
+            self._torn = piece[sent - 1] != 10
+            del self._kept[:sent]
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+    def _piece(self) -> bytes:
+        if self._whole or len(self._kept) <= select.PIPE_BUF:
+            return bytes(self._kept)
+        end = self._kept.rfind(b"\n", 0, select.PIPE_BUF) + 1
+        return bytes(self._kept[: end or select.PIPE_BUF])
+
+    def _write(self, data: bytes) -> int:
+        return os.write(self._fd, data)
+
+
+def _standard_error() -> int:
+    """Standard error as a descriptor whose O_NONBLOCK concerns nobody else."""
+    try:
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:  # a socket, or opened by another user: share the descriptor as it is
+        return os.dup(2)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Lines
+
+_KINDS_KV = {"id": "%s", "text": "%s", "count": "%d", "seconds": "%.3f"}
+_KINDS_JSON = {"id": '"%s"', "text": "%s", "count": "%d", "seconds": "%.3f"}
+
+
+class _Event:
+    """The shape of a line: name and fields; `template` is what follows the process's name, ready for `%`."""
+
+    __slots__ = ("fields", "name", "template")
+    all: "list[_Event]" = []
+
+    def __init__(self, name: str, **fields: str) -> None:
+        self.name = name
+        self.fields = fields
+        self.shape(_KINDS_KV)
+        self.all.append(self)
+
+    def shape(self, kinds: dict[str, str]) -> None:
+        """Make the template for one of the two formats."""
+        if kinds is _KINDS_JSON:
+            fields = "".join(f',"{key}":{kinds[kind]}' for key, kind in self.fields.items())
+            self.template = f'"event":"{self.name}"{fields}}}\n'
+        else:
+            fields = "".join(f" {key}={kinds[kind]}" for key, kind in self.fields.items())
+            self.template = f"event={self.name}{fields}\n"
+
+
+class _State:
+    """What the writing functions share: one per process."""
+
+    __slots__ = (
+        "due_tick",
+        "flushed_tick",
+        "kinds",
+        "moment",
+        "pieces",
+        "prefix",
+        "process",
+        "second",
+        "sink",
+        "tick",
+    )
+
+    def __init__(self) -> None:
+        self.sink: _Sink | None = None  # standard error, opened at the first flush, until `setup` says otherwise
+        self.process = "Z process=mta/0 "  # what stands between the time and the event
+        self.kinds = _KINDS_KV
+        self.pieces: list[str] = []  # of lines, in pairs: a prefix, and the event
+        self.tick = 0  # the millisecond, since the epoch, that `prefix` was made for
+        self.prefix = ""  # time and process
+        self.second = 0  # the second that `moment` was made for
+        self.moment = ""
+        self.flushed_tick = 0
+        self.due_tick = 0  # a line at or after this is flushed at once
+
+
+_state = _State()
+_text: Callable[[bytes | str], str] = _kv_text
+
+
+def setup(role: str, index: int, settings: Log) -> None:
+    """Write as process `role`/`index` to where `settings` say; raises `ConfigError` when the file cannot be opened.
+
+    Also sends what libraries say through stdlib `logging` (warnings and worse) the same way. Opens a file, once.
+    """
+    global _text
+    state = _state
+    flush()
+    if settings.file:
+        try:
+            fd = os.open(settings.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise ConfigError([f"log.file: {settings.file}: {error.strerror}"]) from None
+    else:
+        fd = _standard_error()
+    if state.sink is not None:
+        state.sink.close()
+    state.sink = _Sink(fd)
+    state.kinds = _KINDS_JSON if settings.format == "json" else _KINDS_KV
+    state.process = f'Z","process":"{role}/{index}",' if settings.format == "json" else f"Z process={role}/{index} "
+    state.tick = state.second = 0
+    _text = _json_text if settings.format == "json" else _kv_text
+    for event in _Event.all:
+        event.shape(state.kinds)
+    root = logging.getLogger()
+    if not any(isinstance(handler, _Bridge) for handler in root.handlers):
+        root.addHandler(_Bridge(logging.WARNING))
+
+
+def flush() -> None:
+    """Write what is pending. One system call, or none; never waits, never raises."""
+    state = _state
+    if not state.pieces:
+        return
+    data = "".join(state.pieces).encode("utf-8", "backslashreplace")
+    state.pieces.clear()
+    state.flushed_tick = int(time() * 1000)
+    state.due_tick = state.flushed_tick + PAUSE_MS
+    if state.sink is None:
+        try:
+            state.sink = _Sink(_standard_error())
+        except OSError:  # standard error is closed: there is nowhere to write
+            return
+    sink = state.sink
+    if sink.lost:
+        count, sink.lost = sink.lost, 0
+        sink.write((state.prefix + _LOST.template % count).encode())
+        if sink.lost:  # still no success: the notice itself is no lost event
+            sink.lost = count
+    sink.write(data)
+
+
+def _emit(event: str) -> None:
+    state = _state
+    tick = int(time() * 1000)
+    if tick == state.tick:
+        pieces = state.pieces
+        pieces.append(state.prefix)
+        pieces.append(event)
+        if len(pieces) >= PENDING_PIECES:
+            flush()
+        return
+    state.tick = tick
+    if tick // 1000 != state.second:
+        state.second = tick // 1000
+        opening = '{"time":"' if state.kinds is _KINDS_JSON else "time="
+        state.moment = opening + strftime("%Y-%m-%dT%H:%M:%S.", gmtime(state.second))
+    state.prefix = f"{state.moment}{tick % 1000:03d}{state.process}"
+    state.pieces += (state.prefix, event)
+    # The wall clock may step back, which must not hold lines up: hence two bounds.
+    if len(state.pieces) >= PENDING_PIECES or not state.flushed_tick <= tick < state.due_tick:
+        flush()
+
+
+class _Bridge(logging.Handler):
+    """Sends records of stdlib logging through this log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line; a traceback becomes part of it."""
+        text = record.getMessage()
+        if record.exc_info:
+            text += "\n" + "".join(traceback.format_exception(*record.exc_info))
+        _emit(_LIBRARY.template % (record.levelname.lower(), _text(record.name), _text(text)))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events: mail. Ids are printed as they are (they are ours); texts of peers are escaped.
+
+_CONNECT = _Event("connect", session="id", client="id", listener="id")
+_DISCONNECT = _Event(
+    "disconnect", session="id", client="id", reason="text", messages="count", commands="count", seconds="seconds"
+)
+_REFUSED = _Event("refused", queue="id", session="id", client="id", stage="id", reply="text", sender="text", to="text")
+_QUEUED = _Event(
+    "queued",
+    queue="id",
+    session="id",
+    client="id",
+    sender="text",
+    recipients="count",
+    size_bytes="count",
+    seconds="seconds",
+)
+_DELIVERED = _Event(
+    "delivered", queue="id", session="id", to="text", transport="id", relay="text", delay_s="seconds", text="text"
+)
+_DEFERRED = _Event(
+    "deferred",
+    queue="id",
+    session="id",
+    to="text",
+    transport="id",
+    relay="text",
+    delay_s="seconds",
+    code="text",
+    text="text",
+)
+_FAILED = _Event("failed", **_DEFERRED.fields)
+_REMOVED = _Event("removed", queue="id")
+
+
+def connect(session: str, client: str, listener: str) -> None:
+    """A client was accepted; `listener` is the address as configured."""
+    _emit(_CONNECT.template % (session, client, listener))
+
+
+def disconnect(session: str, client: str, reason: str, messages: int, commands: int, seconds: float) -> None:
+    """A session is over; `reason` says who ended it and how, `messages` counts those accepted in it."""
+    _emit(_DISCONNECT.template % (session, client, _text(reason), messages, commands, seconds))
+
+
+def refused(
+    session: str, queue_id: str, client: str, stage: str, reply: bytes, sender: bytes, recipient: bytes
+) -> None:
+    """Something was refused; `reply` is exactly what the client was sent, `stage` the command it answered."""
+    _emit(
+        _REFUSED.template
+        % (queue_id, session, client, stage, _text(reply.rstrip(b"\r\n")), _text(sender), _text(recipient))
+    )
+
+
+def queued(
+    queue_id: str, session: str, client: str, sender: bytes, recipients: int, size_bytes: int, seconds: float
+) -> None:
+    """A message is on disk and was answered with 250; `seconds` since its MAIL command."""
+    _emit(_QUEUED.template % (queue_id, session, client, _text(sender), recipients, size_bytes, seconds))
+
+
+def delivered(
+    queue_id: str, session: str, recipient: bytes, transport: str, relay: str, text: str | bytes, delay_s: float
+) -> None:
+    """One recipient has the message; `text` is what the next hop said, `delay_s` counts from the message's arrival."""
+    _emit(
+        _DELIVERED.template % (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(text)),
+    )
+
+
+def deferred(
+    queue_id: str,
+    session: str,
+    recipient: bytes,
+    transport: str,
+    relay: str,
+    code: str,
+    text: str | bytes,
+    delay_s: float,
+) -> None:
+    """One recipient must wait for another attempt; `code` is the enhanced status code (RFC 3463 section 2)."""
+    arguments = (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(code), _text(text))
+    _emit(_DEFERRED.template % arguments)
+
+
+def failed(
+    queue_id: str,
+    session: str,
+    recipient: bytes,
+    transport: str,
+    relay: str,
+    code: str,
+    text: str | bytes,
+    delay_s: float,
+) -> None:
+    """One recipient will never get the message; arguments as in `deferred`."""
+    arguments = (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(code), _text(text))
+    _emit(_FAILED.template % arguments)
+
+
+def removed(queue_id: str) -> None:
+    """All recipients of a message are done with, and it has left the queue."""
+    _emit(_REMOVED.template % queue_id)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events: processes. Rare, so that they may carry any fields.
+
+_LOST = _Event("lost", lines="count")
+_LIBRARY = _Event("library", level="id", logger="text", text="text")
+
+
+def started(**fields: object) -> None:
+    """This process is at work; `fields` tell what one may want to know about it."""
+    _emit(_free("started", fields))
+
+
+def stopped(**fields: object) -> None:
+    """This process ends in good order. Flushes."""
+    _emit(_free("stopped", fields))
+    flush()
+
+
+def problem(text: str, **fields: object) -> None:
+    """Something an administrator should know about; `text` is a sentence, `fields` what it is about."""
+    _emit(_free("problem", {"text": text, **fields}))
+
+
+def corrupt(file: str, offset: int, text: str) -> None:
+    """Bytes on disk are not what was written there: which file, at which offset in bytes, and what is wrong."""
+    _emit(_free("corrupt", {"file": file, "offset": offset, "text": text}))
+
+
+def note(event: str, **fields: object) -> None:
+    """Any other rare event of a process, `event` being one lower-case word."""
+    _emit(_free(event, fields))
+
+
+def _free(event: str, fields: dict[str, object]) -> str:
+    if _state.kinds is _KINDS_JSON:
+        return f'"event":"{event}"' + "".join(f',"{key}":{_value(value)}' for key, value in fields.items()) + "}\n"
+    return f"event={event}" + "".join(f" {key}={_value(value)}" for key, value in fields.items()) + "\n"
