@@ -1,4 +1,4 @@
-"""A private Postfix: its own configuration, queue, data and log folders on loopback ports, beside any other on the machine.
+"""A private Postfix: its own configuration, queue, data and log folders, on loopback ports, beside any other one.
 
 Used by the interop tests, where it is a real MTA on the other side of the wire, and by `bench/vs_postfix.py`, where it
 is what we are measured against. Nothing of the system's own Postfix configuration is read or changed. Needs root, since
@@ -131,7 +131,7 @@ class Postfix:
         command = [str(SBIN / "postfix"), "-c", str(self._configuration), verb]
         # Its children inherit standard output, so that must not be a pipe that we read to the end.
         with tempfile.TemporaryFile() as output:
-            code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False).returncode
+            code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             output.seek(0)
             said = output.read().decode(errors="replace")
         if code:

@@ -72,8 +72,8 @@ def defaults(port: int) -> dict[str, Any]:
 class Server:
     """One `mta run` with its folder.
 
-    `settings` replaces whole top-level entries of `defaults()`. `folder` gets `mta.toml`, the spool, the mail, `mta.log`
-    and `stderr`. As a context manager it starts, and at the end stops and demands a clean end.
+    `settings` replaces whole top-level entries of `defaults()`. `folder` gets `mta.toml`, the spool, the mail,
+    `mta.log` and `stderr`. As a context manager it starts, and at the end stops and demands a clean end.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -106,7 +106,7 @@ class Server:
     def start(
         self, *, environment: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None
     ) -> None:
-        """Start it and wait until it says that it is ready; raises `RuntimeError` with its own words when it ends instead.
+        """Start it and wait until it says that it is ready; raises `RuntimeError` with its own words when it is not.
 
         `environment` is added to ours; `prepare` runs in the child before the program does (a resource limit, say).
         """
@@ -263,7 +263,7 @@ def ask(spool: Path, verb: str, arguments: dict[str, Any] | None = None) -> list
 
 
 def _role(pid: int) -> str:
-    """The role of one of our processes by its command line (`python -m mta.<role>.main`); "" for others and the dead."""
+    """The role of one of our processes, from its command line (`python -m mta.<role>.main`); "" for all others."""
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
