@@ -1,1 +1,15 @@
-""""""
+"""Policy: what to refuse, and with which reply. Facts in, verdict out.
+
+The process that holds the sockets asks the `Chain` of its listener at each stage of a session, and acts on the
+`Verdict`. A check is a file of this package: it gets facts that others gathered (an address that the parser took apart,
+what the unstuffer counted) and returns `ACCEPT` or a refusal, which is a value and never an exception. The first check
+of a stage that refuses decides.
+
+| stage     | facts                                | checks                                                          |
+|-----------|--------------------------------------|-----------------------------------------------------------------|
+| recipient | the domain of the forward-path       | `recipient`: is the domain ours? Nothing is ever relayed        |
+| content   | counted while the message came in    | `content`: bare CR or LF; as many Received fields as a loop has |
+
+Checks here know no clock, socket, spool or gevent, and cost next to nothing: a look-up per recipient, a few comparisons
+per message. Checks that have to wait (DNS, a greylist) are for later and will say so in their signature.
+"""
