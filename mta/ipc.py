@@ -19,7 +19,9 @@ import msgspec
 from mta.errors import IpcError
 
 PACKET_BYTES = 131072  # largest packet; under the kernel's default buffer of 212992 bytes
-JOBS_PER_PACKET = 256  # keeps a packet of jobs with a few recipients each far below PACKET_BYTES
+JOBS_PER_PACKET = 256  # with RECIPIENTS_PER_JOB, keeps a packet of jobs below PACKET_BYTES
+RECIPIENTS_PER_JOB = 64  # and the outcome of a job too, with a text of up to TEXT_BYTES for each
+TEXT_BYTES = 1024  # longest text of a result
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
