@@ -64,6 +64,7 @@ class Mailbox(msgspec.Struct, frozen=True, gc=False):
         """Whether this is `postmaster` without a domain: the one of this host (RFC 5321 section 4.5.1)."""
         return not self.domain and not self.is_null
 
+
 NULL = Mailbox(b"", b"")
 POSTMASTER = Mailbox(b"postmaster", b"")
 
@@ -229,7 +230,7 @@ def _check_label(label: bytes) -> None:
 
 
 def _to_a_labels(name: str) -> bytes:
-    """A domain of labels in ASCII and U-labels (RFC 5890 section 2.3.2.1); capitals are taken for their small letters."""
+    """A domain of ASCII labels and U-labels (RFC 5890 section 2.3.2.1); capitals stand for their small letters."""
     if not unicodedata.is_normalized("NFC", name):  # before case goes: the Kelvin sign would turn into an ASCII k
         raise AddressError("domain", "malformed U-label in the domain: not in form C")
     labels = []
