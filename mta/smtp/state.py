@@ -4,14 +4,14 @@ A command that is absent under a state is answered with that state's refusal and
 after the command has been *accepted*; a refused command leaves the state as it was. RFC 5321 section 4.1.4.
 """
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from mta.smtp import replies
 from mta.smtp.replies import Reply
 
 
-class State(Enum):
-    """Where a session stands."""
+class State(IntEnum):
+    """Where a session stands. (Numbers, because an Enum's hash is slow and the table is asked for every command.)"""
 
     CONNECTED = auto()  # greeted by us, not yet by the client
     READY = auto()  # HELO or EHLO was given; no transaction

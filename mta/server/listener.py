@@ -1,0 +1,92 @@
+"""Accepting: a watcher on a listening socket, a greenlet for each client."""
+
+import errno
+import socket
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from gevent import get_hub
+from greenlet import greenlet
+
+from mta import log
+from mta.server.connection import Client, Connection, Door
+from mta.server.service import Shared
+from mta.server.stream import READ, Stream
+from mta.smtp import replies
+
+ACCEPTS_PER_TURN = 64
+"""Clients taken from the backlog before the ones that are being served have a turn again."""
+
+PAUSE_S = 0.5
+"""Wait after an accept() that failed for want of descriptors or memory; trying at once would spin the loop."""
+
+
+class Listener:
+    """One listening socket (owned by the supervisor, which outlives us) and what it offers."""
+
+    def __init__(self, sock: socket.socket, door: Door, shared: Shared, session_ids: Callable[[], str]) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._door = door
+        self._shared = shared
+        self._session_ids = session_ids
+        self._hub: Any = get_hub()
+        self._watcher = self._hub.loop.io(sock.fileno(), READ)
+        self._watcher.start(self._on_readable)
+        self._timer: Any = None
+
+    def stop(self) -> None:
+        """Take no more clients; those in the backlog are our successor's."""
+        self._watcher.stop()
+        if self._timer is not None:
+            self._timer.stop()
+
+    def _on_readable(self) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, peer = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause(error)
+                    return
+                continue  # the client was gone again before we came to it (accept(2), "Error handling")
+            sock.setblocking(False)
+            if len(self._shared.connections) >= self._shared.limits.connections:
+                self._turn_away(sock)
+                continue
+            client = identify(peer, self._session_ids())
+            connection = Connection(Stream(sock, self._shared.clock), client, self._door, self._shared)
+            greenlet(connection.run, self._hub).switch()
+
+    def _pause(self, error: OSError) -> None:
+        log.problem("cannot accept clients for now", reason=str(error), listener=self._door.address)
+        self._watcher.stop()
+        self._timer = self._hub.loop.timer(PAUSE_S)
+        self._timer.start(self._watcher.start, self._on_readable)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        try:
+            sock.send(replies.R421_TOO_MANY_CONNECTIONS.wire)
+        except OSError:
+            pass  # it did not even wait for the answer
+        sock.close()
+
+
+def identify(peer: tuple[Any, ...], session_id: str) -> Client:
+    """The client behind a peer address of accept(); an IPv4 address mapped into IPv6 is shown as what it is."""
+    host, port = peer[0], peer[1]
+    if host.startswith("::ffff:") and "." in host:
+        host = host[7:]
+    if ":" in host:
+        return Client(f"[{host}]:{port}", b"IPv6:" + host.encode(), session_id)
+    return Client(f"{host}:{port}", host.encode(), session_id)
+
+
+def session_ids(started_wall: float, index: int) -> Callable[[], str]:
+    """A source of session ids, unique among workers and across restarts: start, worker and number, in hexadecimal."""
+    prefix = f"{int(started_wall):x}{index:02x}."
+    numbers = count(1)
+    return lambda: f"{prefix}{next(numbers):x}"

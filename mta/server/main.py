@@ -1,0 +1,123 @@
+"""An SMTP worker: the process that takes mail in.
+
+One greenlet a connection, one spool writer, one hub. Started by the supervisor with its listening sockets; TERM (or the
+supervisor's end) lets the clients finish what they are sending, INT ends at once.
+"""
+
+import gc
+import signal
+import socket
+import sys
+from pathlib import Path
+from time import monotonic, time
+from typing import Any
+
+import gevent
+import gevent.event
+from gevent import get_hub
+
+from mta import fastparse, log
+from mta.child import ChildContext
+from mta.config import Config
+from mta.errors import EX_OK, MtaError
+from mta.policy.chain import Chain
+from mta.policy.recipient import LocalDomains
+from mta.server.commit import GroupCommit
+from mta.server.connection import Door
+from mta.server.deadlines import Deadlines
+from mta.server.listener import Listener, session_ids
+from mta.server.service import Shared
+from mta.server.stream import READ, Clock, Draining
+from mta.smtp.session import Terms
+from mta.spool.writer import SpoolWriter
+
+DRAIN_S = 60.0
+"""Time for clients to finish what they are sending once we go down; then the connections are cut (the sender tries
+again). Longer than a slow sender needs for an ordinary message, shorter than an administrator's patience."""
+
+LOG_FLUSH_S = 0.2
+
+GC_THRESHOLD = (50_000, 20, 100)
+"""Sessions make few reference cycles, while a collection has to walk all of 10,000 sessions: collect seldom."""
+
+
+class Worker:
+    """The worker's parts, and how they end."""
+
+    def __init__(self, context: ChildContext, config: Config) -> None:
+        self._stopped = gevent.event.Event()
+        writer = SpoolWriter(Path(config.spool), wake_fd=context.wake_fd)
+        self._shared = Shared(writer, GroupCommit(writer), Clock(monotonic()), config.limits)
+        self._deadlines = Deadlines(self._shared)
+        limits = config.limits
+        terms = Terms.make(
+            config.hostname,
+            message_bytes=limits.message_bytes,
+            recipients=limits.recipients,
+            errors=limits.errors,
+        )
+        domains = LocalDomains(config.domains.local, config.hostname)
+        ids = session_ids(time(), context.index)
+        self._listeners = []
+        for listen, fd in zip(config.listen, context.listen_fds, strict=True):
+            door = Door(listen, config.hostname, terms, Chain(domains, bare_newlines=listen.bare_newlines))
+            self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, ids))
+        loop: Any = get_hub().loop
+        self._lifeline = loop.io(context.lifeline_fd, READ)
+        self._lifeline.start(self._on_orphaned)
+        self._flusher = loop.timer(LOG_FLUSH_S, LOG_FLUSH_S)
+        self._flusher.start(log.flush)
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        gevent.signal_handler(signal.SIGTERM, self.drain)
+        gevent.signal_handler(signal.SIGINT, self._stopped.set)
+        self._stopped.wait()
+        self._deadlines.stop()
+        self._shared.writer.close()
+
+    def drain(self) -> None:
+        """Take no more clients, send the idle ones away, let the others finish; then stop."""
+        if self._shared.is_draining:
+            return
+        self._shared.is_draining = True
+        for listener in self._listeners:
+            listener.stop()
+        for connection in [c for c in self._shared.connections if c.is_idle()]:
+            connection.stream.wake(Draining())
+        gevent.spawn(self._finish)
+
+    def _finish(self) -> None:
+        give_up_at = monotonic() + DRAIN_S
+        while self._shared.connections and monotonic() < give_up_at:
+            gevent.sleep(0.05)
+        self._stopped.set()
+
+    def _on_orphaned(self) -> None:
+        self._lifeline.stop()
+        log.problem("the supervisor is gone, this worker ends")
+        self.drain()
+
+
+def main() -> int:
+    """Entry of `python -m mta.server.main`; returns the exit code."""
+    try:
+        context = ChildContext.from_environ()
+        config = context.config()
+        log.setup(context.role, context.index, config.log)
+        worker = Worker(context, config)
+    except MtaError as error:
+        print(f"mta server: {error}", file=sys.stderr)
+        return error.exit_code
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLD)
+    log.started(parser=fastparse.IMPLEMENTATION)
+    context.ready()
+    worker.run()
+    log.stopped()
+    return EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

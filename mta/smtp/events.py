@@ -1,0 +1,53 @@
+"""What a session asks of, or tells, whoever drives it.
+
+`Sender`, `Recipient`, `DataCommand` and `Message` are questions: the driver answers each with the session's `accept_…`
+or with `refuse` before it asks for the next event. The others are statements.
+"""
+
+from enum import Enum, auto
+
+import msgspec
+
+from mta.fastparse import Unstuffer
+
+
+class Signal(Enum):
+    """Events that carry nothing."""
+
+    NEED_DATA = auto()  # all input is used up: send the output, then `receive` more
+    CLOSE = auto()  # send the output, then close the connection
+    DROPPED = auto()  # the message being received was refused; forget its content
+
+
+class Sender(msgspec.Struct, gc=False):
+    """MAIL FROM: `address` is the reverse-path without angle brackets, empty for `<>`; `size_bytes` is 0 if not told."""
+
+    address: bytes
+    size_bytes: int
+
+
+class Recipient(msgspec.Struct, gc=False):
+    """RCPT TO: the parts of the forward-path; `domain` is lower case, and empty for a bare `postmaster`."""
+
+    local: bytes
+    domain: bytes
+
+
+class DataCommand(msgspec.Struct, gc=False):
+    """DATA: may the content come?"""
+
+
+class Content(msgspec.Struct, gc=False):
+    """A piece of the message's content, dots unstuffed; more follows."""
+
+    data: bytes
+
+
+class Message(msgspec.Struct):
+    """The last piece of the content. `facts` holds what was counted in passing: size, bare CR, Received fields..."""
+
+    data: bytes
+    facts: Unstuffer
+
+
+Event = Signal | Sender | Recipient | DataCommand | Content | Message
