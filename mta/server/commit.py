@@ -1,8 +1,9 @@
 """Where greenlets wait for the disk: one sync for every message that came in meanwhile.
 
-A message is appended (memory only) by its connection's greenlet, which then parks here. At the end of the loop's turn, when
-every connection that had input has had its say, all that was appended goes to the disk thread as one batch; when the sync
-has ended, the greenlets of the batch are resumed in order. While a batch is being synced the next one gathers.
+A message is appended (memory only) by its connection's greenlet, which then parks here. At the end of the loop's
+turn, when every connection that had input has had its say, all that was appended goes to the disk thread as one
+batch; when the sync has ended, the greenlets of the batch are resumed in order. While a batch is being synced the
+next one gathers.
 """
 
 from collections import deque

@@ -3,6 +3,7 @@
 import errno
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -68,10 +69,8 @@ class Listener:
         self._timer.start(self._watcher.start, self._on_readable)
 
     def _turn_away(self, sock: socket.socket) -> None:
-        try:
+        with suppress(OSError):  # it may not even have waited for the answer
             sock.send(replies.R421_TOO_MANY_CONNECTIONS.wire)
-        except OSError:
-            pass  # it did not even wait for the answer
         sock.close()
 
 

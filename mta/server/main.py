@@ -1,7 +1,7 @@
 """An SMTP worker: the process that takes mail in.
 
-One greenlet a connection, one spool writer, one hub. Started by the supervisor with its listening sockets; TERM (or the
-supervisor's end) lets the clients finish what they are sending, INT ends at once.
+One greenlet a connection, one spool writer, one hub. Started by the supervisor with its listening sockets; TERM (or
+the supervisor's end) lets the clients finish what they are sending, INT ends at once.
 """
 
 import gc

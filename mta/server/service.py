@@ -5,7 +5,6 @@ from typing import Any
 from mta.config import Limits
 from mta.server.commit import GroupCommit
 from mta.server.stream import RECEIVE_BUFFER_BYTES, Clock
-from mta.smtp.session import Terms
 from mta.spool.writer import SpoolWriter
 
 

@@ -1,8 +1,8 @@
 """One client's socket, read and written by one greenlet in plain, synchronous steps.
 
-A wait costs a switch to the hub and nothing else: the reading watcher is started once and left running, since a client
-nearly always has to be waited for again; only input that comes while nobody reads stops it. (gevent's own sockets start
-and stop a watcher, and try a receive that mostly fails, at every read.)
+A wait costs a switch to the hub and nothing else: the reading watcher is started once and left running, since a
+client nearly always has to be waited for again; only input that comes while nobody reads stops it. (gevent's own
+sockets start and stop a watcher, and try a receive that mostly fails, at every read.)
 """
 
 import socket

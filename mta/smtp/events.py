@@ -20,7 +20,7 @@ class Signal(Enum):
 
 
 class Sender(msgspec.Struct, gc=False):
-    """MAIL FROM: `address` is the reverse-path without angle brackets, empty for `<>`; `size_bytes` is 0 if not told."""
+    """MAIL FROM: `address` is the reverse-path without brackets, empty for `<>`; `size_bytes` is 0 if not told."""
 
     address: bytes
     size_bytes: int

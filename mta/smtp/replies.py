@@ -1,8 +1,8 @@
 """Every reply the server can give, named `R` + code + what it says.
 
-A `Reply` is a constant: its bytes are made once, here. Text that depends on the occasion (our name, a queue id) is made by
-the functions at the end. Codes are those of RFC 5321 section 4.2.3, enhanced codes those of RFC 3463 and its registry;
-neither the greeting, the answers to HELO and EHLO nor 354 carry an enhanced code (RFC 2034 section 4).
+A `Reply` is a constant: its bytes are made once, here. Text that depends on the occasion (our name, a queue id) is
+made by the functions at the end. Codes are those of RFC 5321 section 4.2.3, enhanced codes those of RFC 3463 and its
+registry; neither the greeting, the answers to HELO and EHLO nor 354 carry an enhanced code (RFC 2034 section 4).
 """
 
 import msgspec

@@ -1,9 +1,9 @@
 """The server's side of a conversation, without I/O: bytes in, events out, replies gathered.
 
-The driver calls `receive` with what the network brought and `next_event` until that says `NEED_DATA`; the replies made
-meanwhile lie in the output and go out with one write, as a pipelined group deserves (RFC 2920 section 3.2). What is legal
-when is the table in `mta.smtp.state`; what a refusal says is in `mta.smtp.replies`. There is no clock, no socket and no
-configuration in here, and none of this blocks.
+The driver calls `receive` with what the network brought and `next_event` until that says `NEED_DATA`; the replies
+made meanwhile lie in the output and go out with one write, as a pipelined group deserves (RFC 2920 section 3.2). What
+is legal when is the table in `mta.smtp.state`; what a refusal says is in `mta.smtp.replies`. There is no clock, no
+socket and no configuration in here, and none of this blocks.
 """
 
 from collections.abc import Callable

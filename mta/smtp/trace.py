@@ -3,7 +3,7 @@
 import time
 
 _SAFE = bytes(
-    c if chr(c).isalnum() and c < 128 or c in b".-_:[]" else ord("?") for c in range(256)
+    c if (chr(c).isalnum() and c < 128) or c in b".-_:[]" else ord("?") for c in range(256)
 )  # what of a HELO name may stand in a header; the rest becomes "?", so nothing can be forged with it
 
 
