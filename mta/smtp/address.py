@@ -36,23 +36,17 @@ class AddressError(ValueError):
 
 
 class Mailbox(msgspec.Struct, frozen=True, gc=False):
-    """A mailbox as it goes on: to be compared by its parts, and to be sent as `wire`.
+    """A mailbox: its parts to compare, and `wire` to send on (what stands between the angle brackets).
 
     `local` has the least quoting that the wire allows, so that `"joe"` and `joe`, which RFC 5321 section 4.1.2 wants
-    treated alike, are the same bytes; its case is kept. `domain` is lower case and in A-labels, which is how names are
-    compared (RFC 5890 section 2.3.2.1) and what every server understands; a literal has its brackets. The null
-    reverse-path has neither, a bare `postmaster` only a local part. `is_ascii` tells whether it came without U-labels
-    or UTF-8 in the local part: if not, the client needs SMTPUTF8.
+    treated alike, are the same bytes; its case is kept. `domain` is lower case and in A-labels, as names are compared
+    (RFC 5890 section 2.3.2.1); a literal has its brackets. `wire` is `local` and the domain as it was sent. The null
+    reverse-path has neither part, a bare `postmaster` only a local one.
     """
 
     local: bytes
     domain: bytes
-    is_ascii: bool = True
-
-    @property
-    def wire(self) -> bytes:
-        """What stands between the angle brackets."""
-        return b"%b@%b" % (self.local, self.domain) if self.domain else self.local
+    wire: bytes
 
     @property
     def is_null(self) -> bool:
@@ -64,9 +58,14 @@ class Mailbox(msgspec.Struct, frozen=True, gc=False):
         """Whether this is `postmaster` without a domain: the one of this host (RFC 5321 section 4.5.1)."""
         return not self.domain and not self.is_null
 
+    @property
+    def is_ascii(self) -> bool:
+        """Whether it can be sent without SMTPUTF8."""
+        return self.wire.isascii()
 
-NULL = Mailbox(b"", b"")
-POSTMASTER = Mailbox(b"postmaster", b"")
+
+NULL = Mailbox(b"", b"", b"")
+POSTMASTER = Mailbox(b"postmaster", b"", b"postmaster")
 
 # The repeats are possessive: what they took they never give back, so none of these can be slow.
 _ATOM = rb"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\xff-]++"
@@ -169,11 +168,11 @@ def _source_route(path: bytes) -> int:
 
 def _mailbox(data: bytes, start: int) -> tuple[Mailbox, int]:
     """The mailbox at `start`, and where it ends."""
-    local, end = _local_part(data, start)
-    if data[end : end + 1] != b"@":
+    local, at = _local_part(data, start)
+    if data[at : at + 1] != b"@":
         raise AddressError("address", "the local part is malformed, or its @domain is missing")
-    domain, end = _domain(data, end + 1)
-    return Mailbox(local, domain, data[start:end].isascii()), end
+    domain, end = _domain(data, at + 1)
+    return Mailbox(local, domain, local + data[at:end]), end
 
 
 def _local_part(data: bytes, start: int) -> tuple[bytes, int]:
