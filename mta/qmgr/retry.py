@@ -1,0 +1,22 @@
+"""When a deferred message is tried again, and when it is given up. Time and chance are arguments."""
+
+import random
+
+from mta.config import Queue
+
+SPREAD = 0.1  # a wait is up to this much longer, so that what failed together does not come back in one instant
+
+
+def wait_s(attempts: int, queue: Queue, rng: random.Random) -> float:
+    """Seconds until the next attempt after `attempts` of them: the shortest wait, doubled each time, up to the longest.
+
+    A message that was deferred without an attempt (its destination is suspended) waits as after the first.
+    """
+    doublings = min(max(attempts - 1, 0), 32)  # beyond, the longest wait was reached long ago
+    wait = queue.retry_min_s * float(1 << doublings) * (1.0 + SPREAD * rng.random())
+    return min(wait, max(queue.retry_min_s, queue.retry_max_s))
+
+
+def is_expired(received_wall: float, now_wall: float, queue: Queue) -> bool:
+    """Whether a message is too old to be deferred once more."""
+    return now_wall - received_wall >= queue.lifetime_s
