@@ -16,7 +16,7 @@ from pathlib import Path
 
 SBIN = Path("/usr/sbin")
 PROGRAMS = ("postfix", "postconf", "smtp-source", "smtp-sink")
-START_TIMEOUT_S = 30.0
+NOBODY = 65534  # owner of what virtual(8) delivers
 
 # Settings common to all instances. What is not named is as Postfix ships it, the fsync before 250 included.
 SETTINGS = {
@@ -103,6 +103,7 @@ class Postfix:
         self.folder = Path(tempfile.mkdtemp(prefix="postfix-", dir=parent))
         self.folder.chmod(0o755)
         self.log = self.folder / "log" / "mail.log"
+        self.mail = self.folder / "mail"  # virtual_mailbox_base, and nobody's
         self._configuration = self.folder / "etc"
         self._running = False
         self._write({**SETTINGS, **settings})
@@ -110,16 +111,20 @@ class Postfix:
     def _write(self, settings: Mapping[str, str]) -> None:
         """Write main.cf and master.cf, and make the folders that they name."""
         queue, data = self.folder / "queue", self.folder / "data"
-        for folder in (queue, data, self._configuration, self.log.parent):
+        for folder in (queue, data, self._configuration, self.log.parent, self.mail):
             folder.mkdir()
         owner = pwd.getpwnam("postfix")
         os.chown(data, owner.pw_uid, owner.pw_gid)
+        os.chown(self.mail, NOBODY, NOBODY)
         own = {
             "queue_directory": str(queue),
             "data_directory": str(data),
             "maillog_file": str(self.log),
             "maillog_file_prefixes": str(self.folder),
             "myhostname": "postfix.example.org",
+            "virtual_mailbox_base": str(self.mail),
+            "virtual_uid_maps": f"static:{NOBODY}",
+            "virtual_gid_maps": f"static:{NOBODY}",
         }
         lines = [f"{name} = {value}\n" for name, value in {**own, **settings}.items()]
         (self._configuration / "main.cf").write_text("".join(lines))

@@ -103,9 +103,7 @@ class Server:
             raise RuntimeError("the server was not started")
         return self.process.pid
 
-    def start(
-        self, *, environment: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None
-    ) -> None:
+    def start(self, *, environment: Mapping[str, str] | None = None, prepare: Callable[[], None] | None = None) -> None:
         """Start it and wait until it says that it is ready; raises `RuntimeError` with its own words when it is not.
 
         `environment` is added to ours; `prepare` runs in the child before the program does (a resource limit, say).

@@ -1,0 +1,166 @@
+"""The servers under measurement: a private Postfix, a whole `mta`, and Postfix's smtp-sink, behind one shape."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from tests.support.postfix import Postfix
+from tests.support.server import HOST, Control, Server, free_port, wait_until
+
+DOMAIN = "example.org"
+SINK = "/usr/sbin/smtp-sink"
+SINK_BACKLOG = 1000
+
+
+def listens(port: int) -> bool:
+    """Whether a connection to a local port is taken."""
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _unlink_all(folder: Path) -> None:
+    """Remove all files below `folder`; folders stay, since a server may know that it made them."""
+    for file in folder.glob("**/new/*"):
+        file.unlink()
+
+
+class Side(Protocol):
+    """A server that takes mail for user@example.org on `address`."""
+
+    address: str
+
+    def mark(self) -> None:
+        """Remember where we are: `done` counts from here. Called while nothing is under way."""
+
+    def done(self, messages: int) -> bool:
+        """Whether all `messages` sent since `mark` are delivered. Cheap: it is asked 50 times a second."""
+
+    def clear(self) -> None:
+        """Remove what was delivered."""
+
+    def close(self) -> None:
+        """Stop the server and remove its folders."""
+
+
+class Sink:
+    """Postfix's smtp-sink: takes mail and throws it away. The next hop of the relay case, and a yardstick by itself."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.address = f"{HOST}:{port}"
+        user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it demands that of root
+        command = [SINK, *user, self.address, str(SINK_BACKLOG)]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        wait_until(lambda: listens(port), "smtp-sink listens")  # it does not say so itself
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self.process.pid
+
+    def mark(self) -> None:
+        """Nothing to remember."""
+
+    def done(self, messages: int) -> bool:
+        """It is done with a message when it says 250."""
+        return True
+
+    def clear(self) -> None:
+        """Nothing was delivered."""
+
+    def close(self) -> None:
+        """Stop it."""
+        self.process.terminate()
+        self.process.wait()
+
+
+class PostfixSide:
+    """A private Postfix that discards, stores or relays; delivery is seen in its log (a line "removed" a message)."""
+
+    def __init__(self, destination: str, sink: Sink | None, parent: Path) -> None:
+        port = free_port()
+        self.address = f"{HOST}:{port}"
+        self._postfix = Postfix(port, self._settings(destination, sink), parent=parent)
+        self._removed = 0
+        self._offset = 0
+        self._rest = b""
+        self._postfix.start()
+
+    def _settings(self, destination: str, sink: Sink | None) -> dict[str, str]:
+        """The part of main.cf that depends on the case."""
+        if destination == "relay":
+            assert sink is not None
+            host, _, port = sink.address.rpartition(":")
+            return {"relay_domains": DOMAIN, "relayhost": f"[{host}]:{port}", "relay_recipient_maps": ""}
+        return {
+            "virtual_mailbox_domains": DOMAIN,
+            "virtual_mailbox_maps": f"static:{DOMAIN}/user/",
+            "virtual_transport": "virtual" if destination == "maildir" else "discard:",
+        }
+
+    def mark(self) -> None:
+        """Skip the log so far."""
+        self._removed = 0
+        self._rest = b""
+        self._offset = self._postfix.log.stat().st_size
+
+    def done(self, messages: int) -> bool:
+        """Count what the log got since the last look."""
+        with self._postfix.log.open("rb") as log:
+            log.seek(self._offset)
+            text = self._rest + log.read()
+            self._offset = log.tell()
+        lines, _, self._rest = text.rpartition(b"\n")
+        self._removed += (lines + b"\n").count(b": removed\n")
+        return self._removed >= messages
+
+    def clear(self) -> None:
+        """Empty the maildirs."""
+        _unlink_all(self._postfix.mail)
+
+    def close(self) -> None:
+        """Stop it and remove its folders."""
+        self._postfix.close()
+
+
+class MtaSide:
+    """A whole `mta run` with its defaults; delivery is seen by asking the queue manager, as `mta queue stats` does."""
+
+    def __init__(
+        self, destination: str, sink: Sink | None, parent: Path, settings: dict[str, Any] | None = None
+    ) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="mta-", dir=parent))
+        transport: dict[str, str] = {"kind": "discard"}
+        if destination == "maildir":
+            transport = {"kind": "maildir", "path": "mail/{domain}/{local}"}
+        elif destination == "relay":
+            assert sink is not None
+            transport = {"kind": "smtp", "host": sink.address}
+        self.server = Server(self._folder, {"transport": {"store": transport}, **(settings or {})})
+        self.address = f"{HOST}:{self.server.port}"
+        self.server.start()
+        self._control = Control(self.server.spool)
+
+    def mark(self) -> None:
+        """Make sure that the queue is empty."""
+        wait_until(lambda: self.done(0), "an empty queue")
+
+    def done(self, messages: int) -> bool:
+        """Nothing accepted is unfinished."""
+        return int(self._control.ask("stats")[0]["queued"]) == 0
+
+    def clear(self) -> None:
+        """Empty the maildirs."""
+        _unlink_all(self.server.mail)
+
+    def close(self) -> None:
+        """Stop it and remove its folders."""
+        self._control.close()
+        code = self.server.stop()
+        if code:
+            raise RuntimeError(f"mta ended with {code}:\n{self.server.complaints()}")
+        shutil.rmtree(self._folder)
