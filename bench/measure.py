@@ -72,6 +72,7 @@ class Round:
     busy_s: float  # the machine's, over finished_s
     generator_s: float  # the generator's, user and system
     others_s: float  # the next hop's stand-in and this program
+    processes_s: float  # the server's own processes as the kernel charged them; 0 where they come and go
 
     @property
     def accepted_per_s(self) -> float:
@@ -88,14 +89,29 @@ class Round:
         """The server's CPU time for a message, in milliseconds."""
         return (self.busy_s - self.generator_s - self.others_s) * 1000 / self.messages
 
+    @property
+    def processes_ms(self) -> float:
+        """The CPU time for a message that was charged to the server's processes, in milliseconds."""
+        return self.processes_s * 1000 / self.messages
 
-def measure(load: Load, address: str, messages: int, done: Callable[[], bool], neighbours: Sequence[int] = ()) -> Round:
+
+def measure(
+    load: Load,
+    address: str,
+    messages: int,
+    *,
+    done: Callable[[], bool],
+    processes: Sequence[int] = (),
+    neighbours: Sequence[int] = (),
+) -> Round:
     """Run the generator against `address` and wait until `done()`.
 
-    `neighbours` are processes that work during the round and are not the server. Raises `RuntimeError` when the
+    `processes` are the server's, where they live throughout the round; `neighbours` are those that work during the
+    round and are not the server. Raises `RuntimeError` when the
     generator fails, `TimeoutError` when not everything is delivered a minute after the last was accepted. Blocks.
     """
-    busy, own, neighbour = busy_s(), _own_s(), sum(map(process_s, neighbours))
+    busy, own = busy_s(), _own_s()
+    neighbour, server = sum(map(process_s, neighbours)), sum(map(process_s, processes))
     start = time.monotonic()
     generator = subprocess.Popen(load.command(address, messages), stdin=subprocess.DEVNULL)
     _, status, usage = os.wait4(generator.pid, 0)
@@ -115,6 +131,7 @@ def measure(load: Load, address: str, messages: int, done: Callable[[], bool], n
         busy_s=busy_s() - busy,
         generator_s=usage.ru_utime + usage.ru_stime,
         others_s=_own_s() - own + sum(map(process_s, neighbours)) - neighbour,
+        processes_s=sum(map(process_s, processes)) - server,
     )
 
 

@@ -1,5 +1,6 @@
 """The report: medians with their spread, ratios, and whether the aim was met, as Markdown."""
 
+import enum
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,19 +20,26 @@ its log (fdatasync), one sync for all messages that wait for it. Both log every 
 """
 
 
+class Better(enum.Enum):
+    """Which way a quantity should go."""
+
+    MORE = "≥"
+    LESS = "≤"
+
+
 @dataclass(frozen=True)
 class Figure:
     """One row: a quantity measured on both sides, and the bound on the ratio of the medians (ours to theirs).
 
-    `bound` is the least ratio where `more_is_better`, else the greatest; None demands nothing.
+    `bound` is the least ratio where more is better, else the greatest; 0 demands nothing.
     """
 
     case: str
     what: str
     theirs: Sequence[float]
     ours: Sequence[float]
-    more_is_better: bool
-    bound: float | None = None
+    better: Better
+    bound: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -41,13 +49,15 @@ class Figure:
     @property
     def met(self) -> bool:
         """Whether the ratio is as demanded."""
-        return self.bound is None or (self.ratio >= self.bound if self.more_is_better else self.ratio <= self.bound)
+        if not self.bound:
+            return True
+        return self.ratio >= self.bound if self.better is Better.MORE else self.ratio <= self.bound
 
     def row(self) -> str:
         """The row of the table."""
         aim, verdict = "", ""
-        if self.bound is not None:
-            aim = f"{'≥' if self.more_is_better else '≤'} {number(self.bound)}"
+        if self.bound:
+            aim = f"{self.better.value} {number(self.bound)}"
             verdict = "met" if self.met else "**missed**"
         cells = (self.case, self.what, spread(self.theirs), spread(self.ours), number(self.ratio), aim, verdict)
         return f"| {' | '.join(cells)} |"

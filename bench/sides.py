@@ -33,6 +33,9 @@ class Side(Protocol):
 
     address: str
 
+    def processes(self) -> list[int]:
+        """Its processes, where they live as long as it does; empty for a server whose processes come and go."""
+
     def mark(self) -> None:
         """Remember where we are: `done` counts from here. Called while nothing is under way."""
 
@@ -57,10 +60,9 @@ class Sink:
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_until(lambda: listens(port), "smtp-sink listens")  # it does not say so itself
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self.process.pid
+    def processes(self) -> list[int]:
+        """Its one process."""
+        return [self.process.pid]
 
     def mark(self) -> None:
         """Nothing to remember."""
@@ -101,6 +103,10 @@ class PostfixSide:
             "virtual_mailbox_maps": f"static:{DOMAIN}/user/",
             "virtual_transport": "virtual" if destination == "maildir" else "discard:",
         }
+
+    def processes(self) -> list[int]:
+        """Not to be told: its daemons are started and end as they are needed."""
+        return []
 
     def mark(self) -> None:
         """Skip the log so far."""
@@ -144,6 +150,10 @@ class MtaSide:
         self.address = f"{HOST}:{self.server.port}"
         self.server.start()
         self._control = Control(self.server.spool)
+
+    def processes(self) -> list[int]:
+        """The supervisor and the workers."""
+        return self.server.processes()
 
     def mark(self) -> None:
         """Make sure that the queue is empty."""
