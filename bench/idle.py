@@ -24,12 +24,12 @@ def raise_descriptor_limit(count: int) -> None:
 def reply(session: socket.socket) -> bytes:
     """The last line of a reply; empty when the server has closed the connection."""
     received = b""
-    while not received.endswith(b"\r\n") or received[received.rfind(b"\r\n", 0, -2) :].lstrip()[3:4] == b"-":
+    while not received.endswith(b"\r\n") or received.split(b"\r\n")[-2][3:4] == b"-":
         piece = session.recv(4096)
         if not piece:
             return b""
         received += piece
-    return received[received.rfind(b"\r\n", 0, -2) :].lstrip()
+    return received.split(b"\r\n")[-2]
 
 
 def open_session(address: tuple[str, int], source: str) -> socket.socket:
