@@ -13,16 +13,16 @@ class ContentFacts(Protocol):
     """What the checks look at; `mta.fastparse.Unstuffer` has it when it is done."""
 
     @property
-    def bare_cr(self) -> int:
-        """Number of CR without LF."""
+    def bare_cr(self) -> bool:
+        """There is a CR with no LF behind it."""
 
     @property
-    def bare_lf(self) -> int:
-        """Number of LF without CR."""
+    def bare_lf(self) -> bool:
+        """There is an LF with no CR before it."""
 
     @property
     def received_count(self) -> int:
-        """Number of Received fields."""
+        """Received fields in the header."""
 
 
 def check_newlines(facts: ContentFacts) -> Verdict:

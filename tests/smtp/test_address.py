@@ -1,0 +1,328 @@
+"""The grammar of mailboxes and paths."""
+
+import string
+import sys
+import time
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mta import fastparse
+from mta.smtp import limits
+from mta.smtp.address import NULL, POSTMASTER, AddressError, Mailbox, parse_domain, parse_mailbox, parse_path
+
+LONG_LABEL = b"x" * 63
+LONG_DOMAIN = b".".join([LONG_LABEL] * 3 + [b"y" * 57])  # 249 bytes
+
+MAILBOXES = [
+    (b"user@example.org", b"user", b"example.org"),
+    (b"User@Example.ORG", b"User", b"example.org"),
+    (b"a@b", b"a", b"b"),
+    (b"first.last+tag@example.org", b"first.last+tag", b"example.org"),
+    (b"!#$%&'*+-/=?^_`{|}~@example.org", b"!#$%&'*+-/=?^_`{|}~", b"example.org"),
+    (b"x" * 64 + b"@example.org", b"x" * 64, b"example.org"),
+    (b"a@1.2.3.4", b"a", b"1.2.3.4"),
+    (b"a@under_score.example.org", b"a", b"under_score.example.org"),
+    (b"a@" + LONG_LABEL + b".org", b"a", LONG_LABEL + b".org"),
+    (b"a@xn--fsqu00a.xn--4rr70v", b"a", b"xn--fsqu00a.xn--4rr70v"),
+    (b"a@xn--i-7iq.ws", b"a", b"xn--i-7iq.ws"),  # emoji: no U-label, but a name that exists
+    # Quoting: the least that will do, and none where none is needed (RFC 5321 section 4.1.2).
+    (b'"user"@example.org', b"user", b"example.org"),
+    (b'"us\\er"@example.org', b"user", b"example.org"),
+    (b'"first.last"@example.org', b"first.last", b"example.org"),
+    (b'"first..last"@example.org', b'"first..last"', b"example.org"),
+    (b'".first"@example.org', b'".first"', b"example.org"),
+    (b'"Fred\\ Bloggs"@example.org', b'"Fred Bloggs"', b"example.org"),
+    (b'"a@b"@example.org', b'"a@b"', b"example.org"),
+    (b'"a>b"@example.org', b'"a>b"', b"example.org"),
+    (b'"say \\"hi\\" \\\\o/"@example.org', b'"say \\"hi\\" \\\\o/"', b"example.org"),
+    (b'""@example.org', b'""', b"example.org"),
+    (b'" "@example.org', b'" "', b"example.org"),
+    # Address literals (RFC 5321 section 4.1.3).
+    (b"a@[192.0.2.1]", b"a", b"[192.0.2.1]"),
+    (b"a@[IPv6:2001:db8::1]", b"a", b"[ipv6:2001:db8::1]"),
+    (b"a@[IPv6:1:2:3:4:5:6:7:8]", b"a", b"[ipv6:1:2:3:4:5:6:7:8]"),
+    (b"a@[IPv6:::]", b"a", b"[ipv6:::]"),
+    (b"a@[IPv6:1:2:3:4:5:6::]", b"a", b"[ipv6:1:2:3:4:5:6::]"),
+    (b"a@[IPv6:1:2:3:4:5:6:192.0.2.1]", b"a", b"[ipv6:1:2:3:4:5:6:192.0.2.1]"),
+    (b"a@[IPv6:1:2:3:4::192.0.2.1]", b"a", b"[ipv6:1:2:3:4::192.0.2.1]"),
+    (b"a@[X400:c=us;a=att]", b"a", b"[x400:c=us;a=att]"),
+    # RFC 6531 section 3.3: UTF-8 in local parts, U-labels in domains.
+    ("用户@例子.广告".encode(), "用户".encode(), b"xn--fsqu00a.xn--4rr70v"),
+    ("Dörte@Sörensen.example.org".encode(), "Dörte".encode(), b"xn--srensen-90a.example.org"),
+    ('"Dörte M"@example.org'.encode(), '"Dörte M"'.encode(), b"example.org"),
+    ("a@straße.example".encode(), b"a", b"xn--strae-oqa.example"),
+]
+
+
+@pytest.mark.parametrize(("data", "local", "domain"), MAILBOXES, ids=lambda value: repr(value)[:50])
+def test_mailbox(data: bytes, local: bytes, domain: bytes) -> None:
+    mailbox = parse_mailbox(data, smtputf8=True)
+    assert (mailbox.local, mailbox.domain) == (local, domain)
+    assert mailbox.is_ascii is data.isascii()
+    assert not mailbox.is_null
+    assert not mailbox.is_postmaster
+    assert parse_mailbox(mailbox.wire, smtputf8=True) == mailbox
+    assert parse_path(b"TO:<%b>" % data, b"TO", smtputf8=True) == (mailbox, b"")
+    assert parse_path(b"TO:%b" % data, b"TO", smtputf8=True) == (mailbox, b"")
+
+
+BAD_MAILBOXES = [
+    (b"", "address"),
+    (b"user", "address"),
+    (b"@example.org", "address"),
+    (b"user@", "domain"),
+    (b".user@example.org", "address"),
+    (b"user.@example.org", "address"),
+    (b"us..er@example.org", "address"),
+    (b"us er@example.org", "address"),
+    (b"us\\er@example.org", "address"),
+    (b"us@er@example.org", "address"),
+    (b'us"er"@example.org', "address"),
+    (b'"us"er@example.org', "address"),
+    (b'"us"."er"@example.org', "address"),  # RFC 5322 section 4.4, for headers only
+    (b'"user@example.org', "address"),
+    (b'"user\\"@example.org', "address"),
+    (b'"us\x00er"@example.org', "address"),
+    (b'"us\ter"@example.org', "address"),
+    (b'"us\\\x07er"@example.org', "address"),
+    (b"us\x7fer@example.org", "address"),
+    (b"x" * 65 + b"@example.org", "address"),
+    (b'"' + b"x" * 63 + b'"@example.org', "address"),  # counted as it was sent
+    (b" user@example.org", "address"),
+    (b"(comment)user@example.org", "address"),
+    (b"user@example.org ", "address"),
+    (b"user@example.org.", "domain"),
+    (b"user@.example.org", "domain"),
+    (b"user@example..org", "domain"),
+    (b"user@-example.org", "domain"),
+    (b"user@example-.org", "domain"),
+    (b"user@exam ple.org", "address"),
+    (b"user@exam!ple.org", "address"),
+    (b"user@" + b"x" * 64 + b".org", "domain"),
+    (b"user@xn---", "domain"),
+    (b"user@xn--", "domain"),
+    (b"user@xn--example.org", "domain"),  # turns into a capital letter: nothing made this
+    (b"user@[192.0.2.1", "domain"),
+    (b"user@[192.0.2.256]", "domain"),
+    (b"user@[192.0.2]", "domain"),
+    (b"user@[192.0.2.1.1]", "domain"),
+    (b"user@[]", "domain"),
+    (b"user@[example.org]", "domain"),
+    (b"user@[IPv6:]", "domain"),
+    (b"user@[IPv6:::1::]", "domain"),
+    (b"user@[IPv6:1:2:3:4:5:6:7]", "domain"),
+    (b"user@[IPv6:1:2:3:4:5:6:7::]", "domain"),  # :: stands for two groups at least
+    (b"user@[IPv6:1:2:3:4:5::192.0.2.1]", "domain"),
+    (b"user@[IPv6:12345::]", "domain"),
+    (b"user@[IPv6:g::]", "domain"),
+    (b"user@[IPv6:192.0.2.1]", "domain"),
+    (b"user@[IPv6:1:2::192.0.2.256]", "domain"),
+    (b"user@[tag-:content]", "domain"),
+    (b"user@[tag:]", "domain"),
+    (b"us\xe9r@example.org", "address"),  # Latin-1
+    (b"user@ex\xe9mple.org", "domain"),
+    ("user@❤.example".encode(), "domain"),
+    ("user@\u212aelvin.example".encode(), "domain"),  # the Kelvin sign, whose small letter is an ASCII k
+    ("user@e\u0301.example".encode(), "domain"),  # not in form C
+    ("user@ex\uff0eample.org".encode(), "domain"),  # a full-width dot
+    (("user@" + "é" * 120).encode(), "domain"),  # its A-label is over 63 bytes
+]
+
+
+@pytest.mark.parametrize(("data", "kind"), BAD_MAILBOXES, ids=lambda value: repr(value)[:50])
+def test_no_mailbox(data: bytes, kind: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_mailbox(data, smtputf8=True)
+    assert caught.value.kind == kind
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize("data", ["é@example.org", '"é"@example.org', "user@é.example"])
+def test_non_ascii_needs_smtputf8(data: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_mailbox(data.encode(), smtputf8=False)
+    assert caught.value.kind == "non-ascii"
+
+
+def test_no_character_turns_into_ascii() -> None:
+    """What is compared as ASCII must have been sent as ASCII."""
+    for code in range(128, sys.maxunicode + 1):
+        character = chr(code)
+        if character.lower().isascii():
+            with pytest.raises(AddressError):
+                parse_domain(character.encode() + b".example")
+
+
+PATHS = [
+    (b"FROM:<a@b>", b"FROM", b"a@b", b""),
+    (b"from:<a@b>", b"FROM", b"a@b", b""),
+    (b"FROM: <a@b>", b"FROM", b"a@b", b""),
+    (b"FROM:\t  <a@b>  ", b"FROM", b"a@b", b""),
+    (b"FROM:<a@b> SIZE=1  BODY=7BIT ", b"FROM", b"a@b", b"SIZE=1  BODY=7BIT"),
+    (b"FROM:<a@b>\tSIZE=1", b"FROM", b"a@b", b"SIZE=1"),
+    (b"FROM:a@b SIZE=1", b"FROM", b"a@b", b"SIZE=1"),
+    (b"FROM: a@b", b"FROM", b"a@b", b""),
+    (b"FROM:<>", b"FROM", b"", b""),
+    (b"FROM: <> SIZE=1", b"FROM", b"", b"SIZE=1"),
+    (b'TO:<"a b>"@c> X=1', b"TO", b'"a b>"@c', b"X=1"),
+    (b'TO:"a b"@c X=1', b"TO", b'"a b"@c', b"X=1"),
+    (b"TO:<@one.example,@two.example:a@b>", b"TO", b"a@b", b""),
+    (b"TO:<@[192.0.2.1]:a@b> X", b"TO", b"a@b", b"X"),
+    (b"TO:<postmaster>", b"TO", b"postmaster", b""),
+    (b"TO:<PostMaster> X=1", b"TO", b"postmaster", b"X=1"),
+    (b"TO: postmaster", b"TO", b"postmaster", b""),
+    (b"TO:POSTMASTER X=1", b"TO", b"postmaster", b"X=1"),
+    (b"TO:postmaster@example.org", b"TO", b"postmaster@example.org", b""),
+    (b"TO:<postmasters@example.org>", b"TO", b"postmasters@example.org", b""),
+    (b"TO:<a@" + LONG_DOMAIN + b"xyz>", b"TO", b"a@" + LONG_DOMAIN + b"xyz", b""),  # 256 bytes
+    (b"TO:a@" + LONG_DOMAIN + b"xyz", b"TO", b"a@" + LONG_DOMAIN + b"xyz", b""),
+]
+
+
+@pytest.mark.parametrize(("argument", "keyword", "wire", "rest"), PATHS, ids=lambda value: repr(value)[:50])
+def test_path(argument: bytes, keyword: bytes, wire: bytes, rest: bytes) -> None:
+    mailbox, found = parse_path(argument, keyword, smtputf8=False)
+    assert (mailbox.wire, found) == (wire, rest)
+
+
+BAD_PATHS = [
+    (b"", b"FROM", "syntax"),
+    (b"FROM", b"FROM", "syntax"),
+    (b"FROM:", b"FROM", "syntax"),
+    (b"FROM: ", b"FROM", "syntax"),
+    (b"FROM <a@b>", b"FROM", "syntax"),
+    (b"FROM :<a@b>", b"FROM", "syntax"),
+    (b"TO:<a@b>", b"FROM", "syntax"),
+    (b"<a@b>", b"FROM", "syntax"),
+    (b"FROM:<a@b", b"FROM", "address"),
+    (b"FROM:a@b>", b"FROM", "address"),
+    (b"FROM:<a@b>SIZE=1", b"FROM", "address"),
+    (b"FROM:< a@b>", b"FROM", "address"),
+    (b"FROM:<a@b >", b"FROM", "address"),
+    (b"FROM:<<a@b>>", b"FROM", "address"),
+    (b"FROM:< >", b"FROM", "address"),
+    (b"FROM:<>x", b"FROM", "address"),
+    (b"FROM:Joe <a@b>", b"FROM", "address"),
+    (b"FROM:<postmaster>", b"FROM", "address"),
+    (b"FROM:postmaster", b"FROM", "address"),
+    (b"TO:<>", b"TO", "address"),
+    (b"TO:<postmaster>x", b"TO", "address"),
+    (b"TO:<joe>", b"TO", "address"),
+    (b"TO:<@one.example:>", b"TO", "address"),
+    (b"TO:<@one.example>", b"TO", "address"),
+    (b"TO:<@one.example a@b>", b"TO", "address"),
+    (b"TO:<@one.example,:a@b>", b"TO", "address"),
+    (b"TO:<@one.example,two.example:a@b>", b"TO", "address"),
+    (b"TO:<@:a@b>", b"TO", "domain"),
+    (b"TO:<a@" + LONG_DOMAIN + b"wxyz>", b"TO", "address"),  # 257 bytes
+    (b"TO:a@" + LONG_DOMAIN + b"wxyz", b"TO", "address"),
+]
+
+
+@pytest.mark.parametrize(("argument", "keyword", "kind"), BAD_PATHS, ids=lambda value: repr(value)[:50])
+def test_no_path(argument: bytes, keyword: bytes, kind: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        parse_path(argument, keyword, smtputf8=False)
+    assert caught.value.kind == kind
+
+
+def test_null_and_postmaster() -> None:
+    assert parse_path(b"FROM:<>", b"FROM", smtputf8=False)[0] is NULL
+    assert parse_path(b"TO:<Postmaster>", b"TO", smtputf8=False)[0] is POSTMASTER
+    assert NULL.is_null
+    assert not NULL.is_postmaster
+    assert POSTMASTER.is_postmaster
+    assert not POSTMASTER.is_null
+
+
+# Against the grammar itself, and against the fast lane -----------------------------------------------------------
+
+ATEXT = string.ascii_letters + string.digits + "!#$%&'*+-/=?^_`{|}~"
+atoms = st.text(ATEXT, min_size=1, max_size=12)
+dot_strings = st.lists(atoms, min_size=1, max_size=4).map(".".join)
+quoted_characters = st.one_of(
+    st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"\\'),
+    st.characters(min_codepoint=32, max_codepoint=126).map("\\".__add__),
+)
+quoted_strings = st.lists(quoted_characters, max_size=25).map(lambda parts: '"' + "".join(parts) + '"')
+labels = st.from_regex(r"[A-Za-z0-9]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?", fullmatch=True).filter(
+    lambda label: not label.lower().startswith("xn--")
+)
+domains = st.lists(labels, min_size=1, max_size=6).map(".".join)
+ipv4 = st.ip_addresses(v=4).map("[{}]".format)
+ipv6 = st.ip_addresses(v=6).map("[IPv6:{}]".format).filter(lambda text: "::" not in text)
+mailboxes = st.tuples(st.one_of(dot_strings, quoted_strings), st.one_of(domains, ipv4, ipv6))
+blanks = st.sampled_from(["", " ", "\t", "  "])
+
+
+@given(
+    parts=mailboxes, before=blanks, route=st.lists(domains, max_size=2), rest=st.sampled_from(["", "SIZE=1", "A B=c"])
+)
+def test_every_sentence_of_the_grammar(parts: tuple[str, str], before: str, route: list[str], rest: str) -> None:
+    local, domain = parts
+    hops = ",".join("@" + hop for hop in route) + ":" if route else ""
+    path = f"<{hops}{local}@{domain}>"
+    argument = f"TO:{before}{path} {rest}".encode()
+    if len(path) > limits.PATH_BYTES or len(local) > limits.LOCAL_PART_BYTES:
+        with pytest.raises(AddressError):
+            parse_path(argument, b"TO", smtputf8=False)
+        return
+    mailbox, found = parse_path(argument, b"TO", smtputf8=False)
+    assert mailbox.domain == domain.lower().encode()
+    assert found == rest.encode()
+    assert _unquoted(mailbox.local) == _unquoted(local.encode())
+    assert len(mailbox.local) <= len(local)
+
+
+def _unquoted(local: bytes) -> bytes:
+    """What a local part means (RFC 5321 section 4.1.2), the slow way."""
+    if not local.startswith(b'"'):
+        return local
+    meaning, characters = bytearray(), iter(local[1:-1])
+    for character in characters:
+        meaning.append(next(characters) if character == ord("\\") else character)
+    return bytes(meaning)
+
+
+SHAPES = st.lists(
+    st.sampled_from(
+        [b"FROM:", b"from:", b"TO:", b"<", b">", b"@", b".", b"-", b"_", b"a", b"B9", b"xn--", b'"', b"\\", b" ", b"\t"]
+        + [b"SIZE=1", b"[1.2.3.4]", b":", b",", b"<>", b"<a@b>", b"x" * 63, b"x" * 70, b"\xc3\xa9", b"\xff", b"\x00"]
+    ),
+    max_size=12,
+).map(b"".join)
+
+
+@given(argument=SHAPES | st.binary(max_size=40).map(b"FROM:".__add__), keyword=st.sampled_from([b"FROM", b"TO"]))
+@example(argument=b"FROM:<a@xn--example>", keyword=b"FROM")
+@example(argument=b"FROM:<a@b_c>", keyword=b"FROM")
+@example(argument=b"TO:<>", keyword=b"TO")
+def test_the_fast_lane_agrees(argument: bytes, keyword: bytes) -> None:
+    fast = fastparse.parse_path(argument, keyword)
+    try:
+        full = parse_path(argument, keyword, smtputf8=True)
+    except AddressError:
+        full = None
+    if fast is None:
+        return
+    local, domain, rest = fast
+    if not domain and keyword == b"TO":
+        assert full is None  # `<>`, which a session refuses without looking further
+        return
+    wire = b"%b@%b" % (local, domain) if domain else b""
+    assert full == (Mailbox(local, domain.lower(), wire), rest)
+
+
+@pytest.mark.parametrize(
+    "piece", [b"a", b"a.", b"\\", b'"', b'\\"', b"@", b"@a,", b"@a:", b"<", b"[", b"a@", b"-", b"::", b"\xc3\xa9", b" "]
+)
+@pytest.mark.parametrize("start", [b"FROM:", b"FROM:<", b'FROM:<"', b"FROM:<@", b"FROM:<a@", b"FROM:<a@[IPv6:"])
+def test_time_is_linear(start: bytes, piece: bytes) -> None:
+    """Twenty times more than a line can have, in far less than a line of that length would need if it were not."""
+    argument = start + piece * (20 * limits.COMMAND_LINE_BYTES // len(piece))
+    began_at = time.process_time()
+    with pytest.raises(AddressError):
+        parse_path(argument, b"FROM", smtputf8=True)
+    assert time.process_time() - began_at < 0.5
