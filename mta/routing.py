@@ -1,8 +1,8 @@
 """Which transport takes a recipient: the ordered routes of the configuration, the first match wins.
 
-A pattern is one of `*` (everyone), `*@example.org` (everyone there) or `user@example.org`; letters match in either case.
-Answers are kept per domain, so a message for a known domain costs one look-up. No I/O; used by the queue manager and by
-the check of a configuration.
+A pattern is one of `*` (everyone), `*@example.org` (everyone there) or `user@example.org`; letters match in either
+case. Answers are kept per domain, so a message for a known domain costs one look-up. No I/O; used by the queue manager
+and by the check of a configuration.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ class Router:
         self._domains: dict[bytes, _Domain] = {}
 
     def transport(self, recipient: bytes) -> str | None:
-        """The name of the transport for a recipient (an address without angle brackets); `None` when no route matches."""
+        """The name of the transport for a recipient (no angle brackets); `None` when no route matches."""
         local, at, name = recipient.rpartition(b"@")
         if not at:
             local, name = name, b""

@@ -1,4 +1,4 @@
-"""Packets between processes: what is sent is what arrives, rubbish is named, the socket stands where the path is long."""
+"""Packets between processes: what is sent arrives, rubbish is named, the socket works under a long path."""
 
 import os
 import socket

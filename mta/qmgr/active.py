@@ -1,0 +1,307 @@
+"""The active set: the messages that the manager has in hand, bounded in number and in recipients.
+
+A message comes in from the log (`admit`) or from the journal (`load`), becomes one job or several, and leaves when the
+last outcome is there: for good, or into the journal to wait for its next attempt. One that is delivered at the first
+attempt touches nothing but memory and a number in the journal's next batch.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from mta import log
+from mta.config import Queue
+from mta.envelope import Envelope
+from mta.ipc import RECIPIENTS_PER_JOB, Job, Outcome, Result
+from mta.qmgr import retry
+from mta.qmgr.clock import Clock
+from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
+from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
+from mta.qmgr.scheduler import Scheduler
+from mta.routing import Router
+from mta.spool import queueid
+from mta.spool.record import Record
+
+RECIPIENTS_PER_MESSAGE = 5  # the set holds at most this many times its messages: one with 1000 costs 100 KB
+_FIRST = (0,)
+
+DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
+
+
+class Message(msgspec.Struct, gc=False):
+    """A message in hand. Free of cycles that would need the collector: `segment` does not refer back."""
+
+    location: int
+    queue_id: int
+    segment: SegmentProgress | None  # where its log record is to be settled; None once it has a row
+    sender: bytes
+    recipients: tuple[bytes, ...] | dict[int, bytes]
+    received_wall: float
+    session: str
+    size_bytes: int
+    body: int
+    attempts: int = 0  # finished ones
+    jobs: int = 0  # not finished
+    tried: bool = False  # a worker has answered for one of this round's jobs
+    unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
+
+
+class Counts(msgspec.Struct):
+    """Recipients, since this process began."""
+
+    delivered: int = 0
+    deferred: int = 0
+    failed: int = 0
+
+
+class ActiveSet:
+    """The messages in hand. Nothing here waits or does I/O; journal changes gather in its batch."""
+
+    def __init__(
+        self,
+        settings: Queue,
+        router: Router,
+        scheduler: Scheduler,
+        journal: Journal,
+        progress: Progress,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self.messages: dict[int, Message] = {}
+        self.recipients = 0  # of all messages
+        self.counts = Counts()
+        self.due_wall = 0.0  # no row is due earlier than this
+        self._settings = settings
+        self._router = router
+        self._scheduler = scheduler
+        self._journal = journal
+        self._progress = progress
+        self._clock = clock
+        self._rng = rng
+        self._numbers = itertools.count(1)
+
+    def room(self) -> int:
+        """How many more messages may come in."""
+        if self.recipients >= RECIPIENTS_PER_MESSAGE * self._settings.active:
+            return 0
+        return self._settings.active - len(self.messages)
+
+    # In
+
+    def admit(self, record: Record, envelope: Envelope, segment: SegmentProgress) -> None:
+        """Take a message that was read from the log."""
+        location = record.location
+        recipients = envelope.recipients
+        message = self.messages[location] = Message(
+            location,
+            location,
+            segment,
+            envelope.sender,
+            recipients,
+            envelope.received_wall,
+            envelope.session,
+            record.body_bytes,
+            record.body_file,
+        )
+        self.recipients += len(recipients)
+        segment.open[location & OFFSET_MASK] = None
+        if len(recipients) == 1:  # nearly all mail
+            transport = self._router.transport(recipients[0])
+            if transport is not None:
+                message.jobs = 1
+                self._scheduler.add(Job(next(self._numbers), location, location, transport, _FIRST, 1))
+                return
+        self._dispatch(message, range(len(recipients)))
+
+    def load(self, row: Row) -> None:
+        """Take a message whose time has come from the journal."""
+        message = self.messages[row.location] = Message(
+            row.location,
+            row.queue_id,
+            None,
+            row.sender,
+            {recipient.index: recipient.address for recipient in row.detail.recipients},
+            row.received_wall,
+            row.detail.session,
+            row.size_bytes,
+            row.body,
+            row.attempts,
+            unreached={recipient.index: recipient for recipient in row.detail.recipients},
+        )
+        self.recipients += len(message.recipients)
+        self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
+        self._dispatch(message, [r.index for r in row.detail.recipients if r.status != FAILED])
+
+    def load_due(self, limit: int) -> None:
+        """Take up to `limit` messages whose time has come. Reads the journal, which the caller has just committed."""
+        now_wall = self._clock.wall()
+        rows = self._journal.due(now_wall, limit)
+        for row in rows:
+            self.load(row)
+            if not self.room():
+                break
+        if len(rows) < limit and self.room():
+            self.due_wall = self._journal.next_due_wall(after=now_wall)
+
+    def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
+        """Make the jobs of a message, for the recipients with these indices."""
+        groups: dict[str, list[int]] = {}
+        for index in indices:
+            transport = self._router.transport(message.recipients[index])
+            if transport is None:
+                self._note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
+            else:
+                groups.setdefault(transport, []).append(index)
+        for transport, group in groups.items():
+            for start in range(0, len(group), RECIPIENTS_PER_JOB):
+                part = tuple(group[start : start + RECIPIENTS_PER_JOB])
+                number, attempt = next(self._numbers), message.attempts + 1
+                message.jobs += 1
+                self._scheduler.add(Job(number, message.location, message.queue_id, transport, part, attempt))
+        if not message.jobs:
+            self._end(message)
+
+    # Outcomes
+
+    def finish(self, worker: int, outcome: Outcome) -> None:
+        """A worker is through with a job."""
+        job = self._scheduler.finish(worker, outcome.number)
+        if job is None:
+            return
+        message = self.messages[job.location]
+        message.tried = True
+        window = self._scheduler.destinations[job.transport].window
+        if outcome.results or outcome.destination_down:
+            self._take_results(message, job, outcome)
+            if outcome.destination_down:
+                text = next((result.text for result in outcome.results if result.status != DELIVERED), "no answer")
+                window.unreachable(self._clock.monotonic(), text)
+            elif any(result.status == DELIVERED for result in outcome.results):
+                window.succeeded()
+        else:
+            self.counts.delivered += len(job.recipients)
+            if window.size < window.maximum:
+                window.succeeded()
+            if message.unreached is not None:
+                for index in job.recipients:
+                    message.unreached.pop(index, None)
+        message.jobs -= 1
+        if not message.jobs:
+            self._end(message)
+
+    def _take_results(self, message: Message, job: Job, outcome: Outcome) -> None:
+        """Note each recipient's result; one without a result has not got the message, as far as we know."""
+        results = {result.recipient: result for result in outcome.results}
+        for index in job.recipients:
+            result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
+            self._note(message, result)
+
+    def _note(self, message: Message, result: Result) -> None:
+        index = result.recipient
+        if message.unreached is None:
+            message.unreached = {}
+        if result.status == DELIVERED:
+            self.counts.delivered += 1
+            message.unreached.pop(index, None)
+            return
+        status = FAILED if result.status == FAILED else DEFERRED
+        if status == FAILED:
+            self.counts.failed += 1
+        else:
+            self.counts.deferred += 1
+        message.unreached[index] = Recipient(index, message.recipients[index], status, result.code, result.text)
+
+    def defer_suspended(self, now: float) -> int:
+        """Defer, without an attempt, what waits for a destination that is down. Returns the number of jobs."""
+        refused = self._scheduler.suspended(now)
+        for job, reason in refused:
+            message = self.messages[job.location]
+            for index in job.recipients:
+                result = Result(index, DEFERRED, "4.4.1", f"delivery temporarily suspended: {reason}")
+                self._note(message, result)
+                self._log(log.deferred, message, message.recipients[index], job.transport, result)
+            message.jobs -= 1
+            if not message.jobs:
+                self._end(message)
+        return len(refused)
+
+    def _log(
+        self, event: Callable[..., None], message: Message, recipient: bytes, transport: str, result: Result
+    ) -> None:
+        """Log what befell a recipient without a delivery worker having a part in it."""
+        delay_s = self._clock.wall() - message.received_wall
+        queue_id = queueid.text(message.queue_id)
+        event(queue_id, message.session, recipient, transport, "", result.code, result.text, delay_s)
+
+    def remove(self, is_unwanted: Callable[[Message], bool]) -> int:
+        """Let messages go undelivered; jobs of theirs that a worker has are not called back. Walks the whole set."""
+        unwanted = {location: message for location, message in self.messages.items() if is_unwanted(message)}
+        if unwanted:
+            self._scheduler.remove(lambda job: job.location in unwanted)
+        for message in unwanted.values():
+            message.unreached = None
+            self._end(message)
+            log.removed(queueid.text(message.queue_id))
+        return len(unwanted)
+
+    # Out
+
+    def _end(self, message: Message) -> None:
+        """The last outcome of a round is there."""
+        if message.unreached:
+            self._keep(message, message.unreached)
+        else:
+            self._close(message)
+        del self.messages[message.location]
+        self.recipients -= len(message.recipients)
+
+    def _close(self, message: Message) -> None:
+        """A message is done with: nothing of it is needed any more."""
+        if message.segment is not None:
+            self._progress.settle(message.segment, message.location & OFFSET_MASK)
+        else:
+            self._journal.drop(message.location, before=State.ACTIVE)
+            self._progress.drop_row(message.location, message.size_bytes)
+        if message.body:
+            self._journal.release_body(message.body)
+
+    def _keep(self, message: Message, unreached: dict[int, Recipient]) -> None:
+        """Put a message into the journal: to wait, or as failed."""
+        now_wall = self._clock.wall()
+        if retry.is_expired(message.received_wall, now_wall, self._settings):
+            self._expire(message, unreached)
+        attempts = message.attempts + 1 if message.tried else message.attempts
+        state, due_wall = State.FAILED, now_wall
+        if any(recipient.status != FAILED for recipient in unreached.values()):
+            state, due_wall = State.WAITING, now_wall + retry.wait_s(attempts, self._settings, self._rng)
+            self.due_wall = min(self.due_wall, due_wall)
+        row = Row(
+            message.location,
+            message.queue_id,
+            state,
+            due_wall,
+            attempts,
+            message.received_wall,
+            message.sender,
+            message.size_bytes,
+            message.body,
+            Detail(message.session, list(unreached.values())),
+        )
+        if message.segment is not None:
+            self._journal.put(row, before=None)
+            self._progress.add_row(message.location, message.size_bytes)
+            self._progress.settle(message.segment, message.location & OFFSET_MASK)
+        else:
+            self._journal.put(row, before=State.ACTIVE)
+
+    def _expire(self, message: Message, unreached: dict[int, Recipient]) -> None:
+        """The message is too old: whoever was deferred now has failed."""
+        for recipient in unreached.values():
+            if recipient.status != FAILED:
+                text = f"delivery time expired; last: {recipient.code} {recipient.text}"
+                result = Result(recipient.index, FAILED, "5.4.7", text)  # RFC 3463 section 3.5
+                recipient.status, recipient.code, recipient.text = FAILED, result.code, text
+                self.counts.failed += 1
+                self._log(log.failed, message, recipient.address, "", result)

@@ -1,0 +1,311 @@
+"""The journal: what became of messages, and which of them wait (`<spool>/qmgr/journal.db`).
+
+Changes gather in memory and go to disk with `commit`, one SQLite transaction and one sync for many outcomes. What a
+crash takes away is the last batch: those outcomes are unknown afterwards, and their messages are delivered again.
+
+Tables (in WAL mode with synchronous=FULL):
+
+- `segment`: how far a log segment is settled. Every record below `taken` is finished or has a row in `message`. A
+  segment is named by `location >> 20` of its records, an offset is the rest of the location.
+- `done`: further settled offsets at or above `taken`, one row a batch: 32-bit numbers, little endian, the largest one
+  repeated in `top`.
+- `message`: a row for each message that waits for its next attempt or has failed, ordered by state and due time. A row
+  in state ACTIVE is in the manager's hands; it waits again after a restart. `queue_id` is NULL where it is `location`.
+- `body`: large bodies that nobody needs any more, until their files are freed.
+"""
+
+import array
+import enum
+import math
+import sqlite3
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mta.errors import SpoolCorrupt, SpoolError
+
+VERSION = 1  # PRAGMA user_version
+
+_SCHEMA = """
+CREATE TABLE segment (segment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
+CREATE TABLE done (segment INTEGER NOT NULL, top INTEGER NOT NULL, offsets BLOB NOT NULL);
+CREATE INDEX done_top ON done (segment, top);
+CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTEGER NOT NULL, due REAL NOT NULL,
+    attempts INTEGER NOT NULL, received REAL NOT NULL, sender BLOB NOT NULL, size INTEGER NOT NULL,
+    body INTEGER NOT NULL, detail BLOB NOT NULL);
+CREATE INDEX message_due ON message (state, due);
+CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
+CREATE TABLE body (id INTEGER PRIMARY KEY);
+"""
+
+
+class State(enum.IntEnum):
+    """Where a message with a row stands."""
+
+    WAITING = 0  # for its due time
+    ACTIVE = 1  # in the manager's hands
+    FAILED = 2  # given up, kept and listed
+
+
+class Recipient(msgspec.Struct, array_like=True, gc=False):
+    """A recipient that has not got the message: its last result (`mta.ipc.Result`); status 0 before the first."""
+
+    index: int
+    address: bytes
+    status: int = 0
+    code: str = ""
+    text: str = ""
+
+
+class Detail(msgspec.Struct, array_like=True):
+    """What a row keeps besides its columns."""
+
+    session: str
+    recipients: list[Recipient]
+
+
+class Row(msgspec.Struct):
+    """A message that waits or has failed. `body` is the id of its large body, 0 when it has none."""
+
+    location: int
+    queue_id: int
+    state: State
+    due_wall: float
+    attempts: int
+    received_wall: float
+    sender: bytes
+    size_bytes: int
+    body: int
+    detail: Detail
+
+
+class Settled(msgspec.Struct):
+    """What a batch says about one segment: `taken`, and the offsets settled in this batch at or above it."""
+
+    segment: int
+    taken: int
+    offsets: list[int]
+
+
+_detail_encoder = msgspec.msgpack.Encoder()
+_detail_decoder = msgspec.msgpack.Decoder(Detail)
+
+
+class Journal:
+    """The database and the batch that is being gathered.
+
+    Opening blocks on the disk, and so do `commit` and whatever reads. All raise `SpoolError`; after a failed `commit`
+    the batch is still there, and `commit` can be called again. The caller holds the lock of the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.states = dict.fromkeys(State, 0)  # rows by state, the batch included
+        self._rows: dict[int, Row | None] = {}  # by location; None: to be deleted
+        self._bodies: list[int] = []
+        self._freed_bodies: list[int] = []
+        self._forgotten: list[int] = []
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            # Exclusive before WAL: no shared memory file, and no file locks taken for each transaction.
+            self._database.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._prepare()
+        except sqlite3.Error as error:
+            raise SpoolError(f"{path}: {error}") from error
+
+    def _prepare(self) -> None:
+        (version,) = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, VERSION):
+            raise SpoolError(f"{self.path}: written by another version of this program (format {version})")
+        if not version:
+            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
+        self._database.execute("UPDATE message SET state = ? WHERE state = ?", (State.WAITING, State.ACTIVE))
+        for state, count in self._database.execute("SELECT state, count(*) FROM message GROUP BY state"):
+            self.states[State(state)] = count
+
+    def close(self) -> None:
+        """Close the database; a batch that was not committed is lost."""
+        self._database.close()
+
+    # The batch
+
+    def put(self, row: Row, *, before: State | None) -> None:
+        """Write a row; `before` is the state of the row it replaces, `None` for a new one."""
+        if before is not None:
+            self.states[before] -= 1
+        self.states[row.state] += 1
+        self._rows[row.location] = row
+
+    def drop(self, location: int, *, before: State) -> None:
+        """Delete a row that has the state `before`."""
+        self.states[before] -= 1
+        self._rows[location] = None
+
+    def release_body(self, body: int) -> None:
+        """A large body is not needed any more; it is in `unneeded_bodies` after the next commit."""
+        self._bodies.append(body)
+
+    def body_freed(self, body: int) -> None:
+        """The file of a body that was not needed any more is gone."""
+        self._freed_bodies.append(body)
+
+    def forget(self, segment: int) -> None:
+        """A segment has been freed: its progress is no longer of interest."""
+        self._forgotten.append(segment)
+
+    def pending(self) -> int:
+        """Entries in the batch, without what `commit` is given."""
+        return len(self._rows) + len(self._bodies) + len(self._freed_bodies) + len(self._forgotten)
+
+    def commit(self, settled: Iterable[Settled]) -> None:
+        """Write the batch and the segments' progress in one transaction and wait until it is on disk."""
+        database = self._database
+        try:
+            database.execute("BEGIN")
+            self._write_rows()
+            for part in settled:
+                self._write_settled(part)
+            database.executemany("INSERT OR IGNORE INTO body VALUES (?)", [(_signed(body),) for body in self._bodies])
+            database.executemany("DELETE FROM body WHERE id = ?", [(_signed(body),) for body in self._freed_bodies])
+            for table in ("segment", "done"):
+                gone = [(segment,) for segment in self._forgotten]
+                database.executemany(f"DELETE FROM {table} WHERE segment = ?", gone)
+            database.execute("COMMIT")
+        except sqlite3.Error as error:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise SpoolError(f"{self.path}: {error}") from error
+        self._rows.clear()
+        self._bodies.clear()
+        self._freed_bodies.clear()
+        self._forgotten.clear()
+
+    def _write_rows(self) -> None:
+        if not self._rows:
+            return
+        kept = [_values(row) for row in self._rows.values() if row is not None]
+        gone = [(location,) for location, row in self._rows.items() if row is None]
+        self._database.executemany("REPLACE INTO message VALUES (?,?,?,?,?,?,?,?,?,?)", kept)
+        self._database.executemany("DELETE FROM message WHERE location = ?", gone)
+
+    def _write_settled(self, part: Settled) -> None:
+        self._database.execute("REPLACE INTO segment VALUES (?, ?)", (part.segment, part.taken))
+        self._database.execute("DELETE FROM done WHERE segment = ? AND top < ?", (part.segment, part.taken))
+        if part.offsets:
+            offsets = array.array("I", part.offsets)
+            if sys.byteorder == "big":
+                offsets.byteswap()
+            row = (part.segment, max(part.offsets), bytes(offsets))
+            self._database.execute("INSERT INTO done VALUES (?, ?, ?)", row)
+
+    # Reading: what is on disk, with the batch over it
+
+    def _query(self, sql: str, arguments: tuple[object, ...] = ()) -> list[Any]:
+        try:
+            return self._database.execute(sql, arguments).fetchall()
+        except sqlite3.Error as error:
+            raise SpoolError(f"{self.path}: {error}") from error
+
+    def segments(self) -> dict[int, int]:
+        """`taken` of every known segment."""
+        return dict(self._query("SELECT * FROM segment"))
+
+    def done(self, segment: int) -> set[int]:
+        """The offsets at or above `taken` that are settled on disk."""
+        found: set[int] = set()
+        for (data,) in self._query("SELECT offsets FROM done WHERE segment = ?", (segment,)):
+            offsets = array.array("I")
+            offsets.frombytes(data)
+            if sys.byteorder == "big":
+                offsets.byteswap()
+            found.update(offsets)
+        return found
+
+    def places(self) -> list[tuple[int, int]]:
+        """Location and size in bytes of every row on disk."""
+        return self._query("SELECT location, size FROM message")
+
+    def unneeded_bodies(self) -> list[int]:
+        """Large bodies that were released and committed, and are not known to be freed."""
+        return [_unsigned(body) for (body,) in self._query("SELECT id FROM body")]
+
+    def row(self, location: int) -> Row | None:
+        """The row of a message."""
+        if location in self._rows:
+            return self._rows[location]
+        rows = self._select("WHERE location = ?", (location,))
+        return rows[0] if rows else None
+
+    def moved(self, queue_id: int) -> Row | None:
+        """The row of a message that lies elsewhere than its queue id says."""
+        for row in self._rows.values():
+            if row is not None and row.queue_id == queue_id:
+                return row
+        rows = self._select("WHERE queue_id = ?", (queue_id,))
+        return rows[0] if rows else None
+
+    def rows(self, after: int, limit: int) -> list[Row]:
+        """Up to `limit` of the rows with a location greater than `after`, by location; lacks rows not on disk yet."""
+        return self._select("WHERE location > ? ORDER BY location LIMIT ?", (after, limit))
+
+    def between(self, start: int, stop: int) -> list[Row]:
+        """The rows with start <= location < stop; lacks rows not on disk yet."""
+        return self._select("WHERE location >= ? AND location < ?", (start, stop))
+
+    def due(self, now_wall: float, limit: int) -> list[Row]:
+        """Up to `limit` waiting rows whose time has come, the earliest first; lacks rows not on disk yet."""
+        rows = self._select("WHERE state = ? AND due <= ? ORDER BY due LIMIT ?", (State.WAITING, now_wall, limit))
+        return [row for row in rows if row.state is State.WAITING and row.due_wall <= now_wall]
+
+    def next_due_wall(self, *, after: float) -> float:
+        """The due time of the first row on disk that waits beyond `after`; infinite when none does."""
+        sql = "SELECT min(due) FROM message WHERE state = ? AND due > ?"
+        ((due,),) = self._query(sql, (State.WAITING, after))
+        return math.inf if due is None else float(due)
+
+    def _select(self, rest: str, arguments: tuple[object, ...]) -> list[Row]:
+        """Rows on disk, as the batch has them by now; those that it deletes left out."""
+        rows: list[Row] = []
+        for values in self._query(f"SELECT * FROM message {rest}", arguments):
+            row = self._rows[values[0]] if values[0] in self._rows else self._row(*values)
+            if row is not None:
+                rows.append(row)
+        return rows
+
+    def _row(self, location: int, queue_id: int | None, state: int, *columns: Any) -> Row:
+        due, attempts, received, sender, size, body, data = columns
+        try:
+            detail = _detail_decoder.decode(data)
+            address = location if queue_id is None else queue_id
+            return Row(location, address, State(state), due, attempts, received, sender, size, _unsigned(body), detail)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise SpoolCorrupt(str(self.path), 0, f"row of message {location}: {error}") from None
+
+
+def _values(row: Row) -> tuple[object, ...]:
+    return (
+        row.location,
+        None if row.queue_id == row.location else row.queue_id,
+        row.state,
+        row.due_wall,
+        row.attempts,
+        row.received_wall,
+        row.sender,
+        row.size_bytes,
+        _signed(row.body),
+        _detail_encoder.encode(row.detail),
+    )
+
+
+def _signed(number: int) -> int:
+    """A number of 64 bits as SQLite takes it."""
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _unsigned(number: int) -> int:
+    return number & (1 << 64) - 1
