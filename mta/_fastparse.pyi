@@ -23,8 +23,9 @@ def parse_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes, bytes] | 
     """The argument of MAIL or RCPT, in its common shape -> (local part, domain, parameters).
 
     `keyword` is b"FROM" or b"TO"; blanks behind its colon are accepted. `<>` gives an empty local part and domain. The
-    common shape is a dot-atom of at most 64 bytes and a domain of letters, digits and hyphens (RFC 5321 section 4.1.2 and
-    RFC 5321 section 4.5.3.1). None means "not that", not "wrong": `mta.smtp.address` knows the whole grammar.
+    common shape is a dot-atom of at most 64 bytes and a domain of letters, digits and hyphens, A-labels left out:
+    RFC 5321 section 4.1.2 and RFC 5321 section 4.5.3.1. None means "not that", not "wrong": `mta.smtp.address` knows the
+    whole grammar.
     """
 
 class LineSplitter:

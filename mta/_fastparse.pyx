@@ -203,6 +203,9 @@ cdef inline Py_ssize_t domain_name(const unsigned char *text, Py_ssize_t length)
             at += 1
         if at == label or at - label > LABEL_BYTES or text[label] == HYPHEN or text[at - 1] == HYPHEN:
             return 0
+        # RFC 5890 section 2.3.1: such a label, an A-label it should be, has more rules than these.
+        if at - label > 3 and text[label + 2] == HYPHEN and text[label + 3] == HYPHEN:
+            return 0
         if at == length or text[at] != DOT:
             return at
         at += 1

@@ -29,7 +29,8 @@ VERBS = {
 # RFC 5321 section 4.1.2: Mailbox with a Dot-string and a Domain of Let-dig and Ldh-str; the sizes are those of
 # RFC 5321 section 4.5.3.1 and RFC 1035 section 2.3.4.
 _ATOM = rb"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+"
-_LABEL = rb"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# RFC 5890 section 2.3.1 keeps labels with "--" in the third and fourth place, as A-labels have it, for itself.
+_LABEL = rb"(?![A-Za-z0-9-]{2}--)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PATH = re.compile(
     rb":[ \t]*(?P<path><(?:(?P<local>%b(?:\.%b)*)@(?P<domain>%b(?:\.%b)*))?>)(?:[ \t](?P<parameters>.*))?"
     % (_ATOM, _ATOM, _LABEL, _LABEL),
