@@ -22,7 +22,8 @@ class ChildContext(msgspec.Struct, frozen=True):
     `config_fd` is a memory file with the checked configuration as JSON. `lifeline_fd` is the reading end of a pipe that
     the supervisor holds open: end of file there means that the supervisor is gone, and the child must end too.
     `status_fd` is the writing end of a pipe to the supervisor. `wake_fd` is an eventfd that SMTP workers write after
-    every sync and the queue manager waits on. `listen_fds` follow the order of `Config.listen` (server only).
+    every sync and the queue manager waits on. `listen_fds` (server only) follow the order of `Config.listen`, and then
+    that order again for every further row of sockets: a worker also serves those of workers that a reload took away.
     """
 
     role: str

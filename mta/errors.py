@@ -7,7 +7,7 @@ here is for surprises. Foreign exceptions are translated once, at the edge where
 
 EX_OK = 0
 EX_USAGE = 64  # sysexits.h; a wrong command line
-EX_UNAVAILABLE = 69  # a listening address cannot be bound
+EX_UNAVAILABLE = 69  # a listening address cannot be bound, or the spool belongs to another mta that runs
 EX_SOFTWARE = 70  # a fault of ours
 EX_OSERR = 71  # the system refused something basic
 EX_TEMPFAIL = 75  # the other side (a running queue manager) does not answer
@@ -42,6 +42,12 @@ class SpoolFull(SpoolError):
 
 class SpoolFailed(SpoolError):
     """Writing or syncing failed for another reason. What was being written is not accepted."""
+
+
+class SpoolTaken(SpoolError):
+    """Another supervisor works on this spool. Stop that one first."""
+
+    exit_code = EX_UNAVAILABLE
 
 
 class SpoolCorrupt(SpoolError):
