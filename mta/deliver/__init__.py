@@ -1,1 +1,24 @@
-""""""
+"""Hands messages on. A process of its own, stateless: what it has in hand when it dies is handed out again.
+
+`link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
+is one message for some of its recipients by one transport. There is one file a transport: `discard`, `maildir`, and
+`relay` for SMTP and LMTP, whose connections are in `peer` (the conversation itself, without I/O, is
+`mta.smtp.client`). `messages` reads from the spool. `main` joins them.
+
+Where this package waits
+    One greenlet receives jobs. Discard ends its jobs on the spot. Maildir hands whole batches to native threads,
+    because a sync blocks. SMTP and LMTP have a greenlet for each connection, which waits for its socket and nothing
+    else; every wait has a deadline, kept by one timer for all connections.
+
+What is stored
+    A file of a maildir begins with `Return-Path: <sender>` and `Delivered-To: recipient`, each ended by CR LF; then
+    follows the message byte for byte as it stands in the spool, CR LF included: nothing is turned into local line
+    ends. Each recipient gets a file of its own, even where two share a mailbox. The outcome is reported after the
+    file, its name and every folder made for it are on disk.
+
+Invariants
+    Every job ends with exactly one outcome, or is forgotten because the connection to the queue manager is gone; then
+    the manager hands it out again. Delivery is at least once. Two windows duplicate: a message is on its way when its
+    process or connection dies, and a next hop's final reply does not arrive although it took the message. A third, a
+    manager that restarts, is narrowed by `recent`.
+"""

@@ -1,0 +1,124 @@
+"""One attempt to deliver: a job in hand, and how it ends.
+
+Whoever ends a job (a transport) says how each recipient fared; here this becomes one line of the log for each
+recipient and one outcome for the queue manager. Nothing here blocks.
+"""
+
+from collections.abc import Callable, Iterable
+from time import time
+from typing import Protocol
+
+from mta import log
+from mta.envelope import Envelope
+from mta.errors import SpoolCorrupt, SpoolError
+from mta.ipc import Job, Outcome, Result
+from mta.spool import queueid
+
+DELIVERED = 2
+DEFERRED = 4
+FAILED = 5
+
+DELIVERED_CODE = "2.0.0"
+
+
+class Work:
+    """A job in hand. Ends by exactly one call of one of the methods, in the hub's thread; none blocks."""
+
+    __slots__ = ("_report", "job")
+
+    def __init__(self, job: Job, report: Callable[[Job, Outcome | None], None]) -> None:
+        """`report` takes the outcome, or None when the work is forgotten; it must neither block nor raise."""
+        self.job = job
+        self._report = report
+
+    def delivered(self, envelope: Envelope, relay: str, text: str) -> None:
+        """Every recipient has the message; `relay` and `text` are for the log: who took it, and what it said."""
+        job = self.job
+        queue_id = queueid.text(job.queue_id)
+        delay_s = time() - envelope.received_wall
+        for recipient in job.recipients:
+            log.delivered(
+                queue_id, envelope.session, envelope.recipients[recipient], job.transport, relay, text, delay_s
+            )
+        self._report(job, Outcome(job.number))
+
+    def discarded(self) -> None:
+        """Every recipient is done with, and nobody has looked into the message: the log names recipients by number."""
+        job = self.job
+        queue_id = queueid.text(job.queue_id)
+        for recipient in job.recipients:
+            log.delivered(queue_id, "", b"%d" % recipient, job.transport, "", "discarded", 0.0)
+        self._report(job, Outcome(job.number))
+
+    def forget(self) -> None:
+        """There is nobody left to report to, and the work was not begun."""
+        self._report(self.job, None)
+
+    def settle(
+        self, envelope: Envelope | None, relay: str, results: Iterable[Result], *, destination_down: bool = False
+    ) -> None:
+        """Each recipient has a result of its own. `envelope` is None where it could not be read."""
+        job = self.job
+        results = tuple(results)
+        queue_id = queueid.text(job.queue_id)
+        session = envelope.session if envelope else ""
+        delay_s = time() - envelope.received_wall if envelope else 0.0
+        for result in results:
+            recipient = envelope.recipients[result.recipient] if envelope else b"%d" % result.recipient
+            if result.status == DELIVERED:
+                log.delivered(queue_id, session, recipient, job.transport, relay, result.text, delay_s)
+            else:
+                event = log.deferred if result.status == DEFERRED else log.failed
+                event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s)
+        if all(result.status == DELIVERED for result in results):
+            results = ()
+        self._report(job, Outcome(job.number, results, destination_down))
+
+    def settle_all(
+        self,
+        envelope: Envelope | None,
+        relay: str,
+        status: int,
+        code: str,
+        text: str,
+        *,
+        destination_down: bool = False,
+    ) -> None:
+        """Every recipient fares the same."""
+        results = [Result(recipient, status, code, text) for recipient in self.job.recipients]
+        self.settle(envelope, relay, results, destination_down=destination_down)
+
+    def settle_read(
+        self,
+        envelope: Envelope | None,
+        relay: str,
+        results: list[Result],
+        error: SpoolError | None,
+    ) -> None:
+        """As `settle`, but where `error` kept the message from being read, recipients without a result share it.
+
+        Damage stays, so the message fails and its sender should hear of it; anything else may pass.
+        """
+        if error is None:
+            self.settle(envelope, relay, results)
+            return
+        status, code, text = DEFERRED, "4.3.0", f"the stored message cannot be read: {error}"
+        if isinstance(error, SpoolCorrupt):
+            log.corrupt(error.path, error.offset_bytes, error.reason)
+            status, code, text = FAILED, "5.3.0", "the stored message is damaged"
+        settled = {result.recipient for result in results}
+        rest = [Result(index, status, code, text) for index in self.job.recipients if index not in settled]
+        self.settle(envelope, relay, results + rest)
+
+
+class Transport(Protocol):
+    """A way to hand messages on. All methods are called in the hub's thread and return at once."""
+
+    def take(self, works: list[Work]) -> None:
+        """Take works in hand; each ends by itself, before or after this returns."""
+
+    def abandon(self) -> None:
+        """Forget the works that are not begun."""
+
+    def close(self) -> None:
+        """Let go of connections that are idle. Nothing is in hand."""

@@ -1,0 +1,285 @@
+"""The transport that writes maildirs.
+
+A delivery is safe by order: the file is written in `tmp`, synced, moved into `new`, and `new` is synced; only then is
+the outcome reported. So that a sync is shared, messages are taken in batches by native threads (a sync would stop the
+loop): all files of a batch are written, one `syncfs` puts them on disk, all are moved, each folder is synced once.
+Measured on ext4, 64 files of 4 KiB: 110 us a file (66 us CPU) against 650 us (220 us CPU) with a sync for each.
+
+Several threads take turns: while one waits for the disk, the next writes. A batch is what has come in meanwhile, so a
+lone message waits for nobody.
+"""
+
+import errno
+import os
+import socket
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import count
+from time import time_ns
+from typing import NamedTuple
+
+from gevent.event import AsyncResult
+from gevent.threadpool import ThreadPool
+
+from mta import log
+from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, Work
+from mta.deliver.disk import Disk
+from mta.deliver.mailbox import Layout, Mailbox, Mailboxes, open_root
+from mta.deliver.messages import Message, Messages
+from mta.envelope import Envelope
+from mta.errors import SpoolError
+from mta.ipc import Result
+
+THREADS = 2  # one writes while the other syncs; more would only make the batches smaller
+BATCH_FILES = 64  # syncs are shared well by then; a file may need four descriptors; not below ipc.RECIPIENTS_PER_JOB
+FEW_FILES = 3  # up to here a sync of each file is cheaper than one of the whole file system
+
+# What can be wrong with a mailbox or its disk, as RFC 3463 sections 3.3 and 3.4 number it; anything else is 4.3.0.
+_ERROR_CODES = {
+    errno.ENOSPC: "4.3.1",
+    errno.EDQUOT: "4.2.2",
+    errno.ENOTDIR: "4.3.5",
+    errno.ELOOP: "4.3.5",
+    errno.ENAMETOOLONG: "4.3.5",
+    errno.EXDEV: "4.3.5",
+}
+_CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
+
+
+class Ended(NamedTuple):
+    """How one work fared: a result for each recipient; where some have none, `error` says why it could not be read."""
+
+    work: Work
+    envelope: Envelope | None
+    results: list[Result]
+    error: SpoolError | None
+
+
+class Names:
+    """Unique file names: `seconds.M<microseconds>P<pid>Q<number>.<host>`, as the maildir format has them."""
+
+    def __init__(self) -> None:
+        host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
+        self._number = count(1)  # one process may write several files in a microsecond
+        self._pid = os.getpid()
+        self._host = host
+
+    def make(self) -> str:
+        """A name that no other call gives, here or in another process of this host."""
+        now_us = time_ns() // 1000
+        return f"{now_us // 1_000_000}.M{now_us % 1_000_000}P{self._pid}Q{next(self._number)}.{self._host}"
+
+
+class _File:
+    """One file on its way: a message for one recipient. `result` stands when its group is committed, or it failed."""
+
+    __slots__ = ("name", "recipient", "result")
+
+    def __init__(self, recipient: int, name: str) -> None:
+        self.recipient = recipient
+        self.name = name
+        self.result: Result | None = None
+
+    def failed(self, error: OSError) -> None:
+        """Another attempt may do better."""
+        code = _ERROR_CODES.get(error.errno or 0, "4.3.0")
+        self.result = Result(self.recipient, DEFERRED, code, f"mailbox: {error.strerror or repr(error)}")
+
+    def stored(self) -> None:
+        """The file is in its place for good."""
+        self.result = Result(self.recipient, DELIVERED, DELIVERED_CODE, self.name)
+
+
+class Group:
+    """Files that share their syncs. A file that fails leaves nothing behind and does not concern the others."""
+
+    def __init__(self, disk: Disk, mailboxes: Mailboxes, root_fd: int, *, few: bool) -> None:
+        """`few`: sync each file by itself."""
+        self._disk = disk
+        self._mailboxes = mailboxes
+        self._root_fd = root_fd
+        self._few = few
+        self._written: list[tuple[_File, Mailbox]] = []
+
+    def add(self, file: _File, message: Message) -> None:
+        """Write one file into `tmp`. The disk's failures are noted; raises `SpoolError` when the message is damaged."""
+        envelope = message.envelope
+        recipient = envelope.recipients[file.recipient]
+        head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (
+            envelope.sender.translate(_CONTROLS),
+            recipient.translate(_CONTROLS),
+        )
+        try:
+            mailbox = self._mailboxes.open(recipient)
+            fd = self._disk.create(file.name, mailbox.tmp_fd)
+        except OSError as error:
+            file.failed(error)
+            return
+        complete = False
+        try:
+            self._fill(fd, head, message)
+            complete = True
+        except OSError as error:
+            file.failed(error)
+        finally:
+            if not complete:
+                self._remove(file, mailbox.tmp_fd)
+        if complete:
+            self._written.append((file, mailbox))
+
+    def commit(self) -> None:
+        """Sync what was written, move it into its place, sync that, and let go of the folders."""
+        try:
+            if self._written and self._sync():
+                self._move()
+        finally:
+            self._mailboxes.close()
+
+    def _fill(self, fd: int, head: bytes, message: Message) -> None:
+        disk = self._disk
+        try:
+            for chunk in message.chunks():
+                disk.write(fd, (head, chunk) if head else (chunk,))
+                head = b""
+            if self._few:
+                disk.sync_file(fd)
+        finally:
+            disk.close(fd)
+
+    def _sync(self) -> bool:
+        disk = self._disk
+        try:
+            if not self._few:
+                disk.sync_filesystem(self._root_fd)  # folders made meanwhile included
+            else:
+                for folder_fd in self._mailboxes.changed:
+                    disk.sync_folder(folder_fd)
+        except OSError as error:  # nobody knows which of them are on disk
+            for file, mailbox in self._written:
+                file.failed(error)
+                self._remove(file, mailbox.tmp_fd)
+            return False
+        return True
+
+    def _move(self) -> None:
+        disk = self._disk
+        arrived: dict[int, list[_File]] = {}
+        for file, mailbox in self._written:
+            try:
+                disk.rename(file.name, mailbox.tmp_fd, mailbox.new_fd)
+            except OSError as error:
+                file.failed(error)
+                self._remove(file, mailbox.tmp_fd)
+                continue
+            arrived.setdefault(mailbox.new_fd, []).append(file)
+        for new_fd, files in arrived.items():
+            try:
+                disk.sync_folder(new_fd)
+            except OSError as error:
+                for file in files:
+                    file.failed(error)
+                    self._remove(file, new_fd)
+                continue
+            for file in files:
+                file.stored()
+
+    def _remove(self, file: _File, folder_fd: int) -> None:
+        with suppress(OSError):  # the disk fails anyway; what stays in tmp is no message, and readers clear it away
+            self._disk.unlink(file.name, folder_fd)
+
+
+class Writer:
+    """Writes batches. One native thread's own."""
+
+    def __init__(self, layout: Layout, root_fd: int, names: Names, messages: Messages, disk: Disk) -> None:
+        """`root_fd` is the folder that the layout's folders are below; it stays the caller's."""
+        self._layout = layout
+        self._root_fd = root_fd
+        self._names = names
+        self._messages = messages
+        self._disk = disk
+
+    def write(self, works: list[Work]) -> list[Ended]:
+        """Deliver every work to all its recipients. Blocks for the disk; raises nothing that a disk can cause."""
+        mailboxes = Mailboxes(self._disk, self._layout, self._root_fd)
+        few = sum(len(work.job.recipients) for work in works) <= FEW_FILES
+        group = Group(self._disk, mailboxes, self._root_fd, few=few)
+        begun: list[tuple[Work, Envelope | None, list[_File], SpoolError | None]] = []
+        for work in works:
+            envelope, files, trouble = None, [], None
+            try:
+                message = self._messages.read(work.job.location)
+                envelope = message.envelope
+                for recipient in work.job.recipients:
+                    file = _File(recipient, self._names.make())
+                    files.append(file)
+                    group.add(file, message)
+            except SpoolError as error:  # some recipients may have it by then
+                trouble = error
+            begun.append((work, envelope, files, trouble))
+        group.commit()
+        return [
+            Ended(work, envelope, [file.result for file in files if file.result], trouble)
+            for work, envelope, files, trouble in begun
+        ]
+
+
+class Maildir:
+    """The transport. Works wait in memory until a thread is free."""
+
+    def __init__(self, writers: Sequence[Writer]) -> None:
+        """One native thread runs for each writer."""
+        self._free = list(writers)
+        self._pool = ThreadPool(len(writers))
+        self._waiting: deque[Work] = deque()
+
+    def take(self, works: list[Work]) -> None:
+        """Queue works; starts a thread where one is free."""
+        self._waiting.extend(works)
+        while self._waiting and self._free:
+            self._start(self._free.pop())
+
+    def abandon(self) -> None:
+        """Forget the works no thread has begun."""
+        while self._waiting:
+            self._waiting.popleft().forget()
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+    def _start(self, writer: Writer) -> None:
+        waiting = self._waiting
+        batch: list[Work] = []
+        room = BATCH_FILES
+        while waiting and (len(waiting[0].job.recipients) <= room or not batch):
+            work = waiting.popleft()
+            batch.append(work)
+            room -= len(work.job.recipients)
+
+        def ended(result: "AsyncResult[list[Ended]]") -> None:
+            if self._waiting:
+                self._start(writer)
+            else:
+                self._free.append(writer)
+            if result.exception is not None:  # a fault of ours, which a newer version may not have
+                log.problem("a batch of deliveries failed", error="".join(traceback.format_exception(result.exception)))
+                for work in batch:
+                    work.settle_all(None, "", DEFERRED, "4.3.0", "internal error")
+                return
+            for one in result.get():
+                one.work.settle_read(one.envelope, "", one.results, one.error)
+
+        self._pool.spawn(writer.write, batch).rawlink(ended)
+
+
+def make(path: str, home: str, open_messages: Callable[[], Messages]) -> Maildir:
+    """The transport for mailboxes at `path`, a template; `home` is the domain of recipients that name none.
+
+    Creates the root; raises `ConfigError` or `OSError`.
+    """
+    layout = Layout(path, home)
+    root_fd = open_root(layout.root)
+    names = Names()
+    return Maildir([Writer(layout, root_fd, names, open_messages(), Disk()) for _ in range(THREADS)])
