@@ -1,4 +1,4 @@
-"""Dialogues between a client and the server as plain files, and peers to hold them with: see tests/dialogs/README.md."""
+"""Dialogues between client and server as plain files, and peers to hold them with; see tests/dialogs/README.md."""
 
 import re
 import socket
