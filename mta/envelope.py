@@ -26,6 +26,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     eight_bit: bool = False  # BODY=8BITMIME was declared, or 8-bit content seen (RFC 6152)
     smtputf8: bool = False  # SMTPUTF8 was declared (RFC 6531)
     queue_id: int = 0
+    trace: bytes = b""  # the Received field of ours; goes before the content wherever the message goes
 
 
 _encoder = msgspec.msgpack.Encoder()

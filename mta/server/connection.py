@@ -1,6 +1,8 @@
 """One client: where protocol, decision, storage and socket meet. Plain synchronous code in a greenlet of its own."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from time import time
 from traceback import format_exc
 from typing import Any
@@ -8,13 +10,14 @@ from typing import Any
 from mta import envelope, log
 from mta.config import Listen
 from mta.errors import SpoolError
+from mta.fastparse import Unstuffer
 from mta.policy.chain import Chain
 from mta.server.content import IncomingContent
 from mta.server.service import Shared
 from mta.server.stream import DeadlineExceeded, Draining, Stream
 from mta.smtp import replies, trace
 from mta.smtp.events import Content, DataCommand, Message, Recipient, Sender, Signal
-from mta.smtp.session import Session, Terms
+from mta.smtp.session import Session, Terms, Transaction
 from mta.smtp.state import State
 from mta.spool import queueid
 
@@ -107,7 +110,8 @@ class Connection:
                     return "lost in DATA" if in_data else "closed by client"
                 session.receive(shared.view[:count])
             elif event is Signal.CLOSE:
-                self._flush()
+                self._log_refusals()
+                self.stream.send_last(session.take_output())
                 return "quit" if self._session.commands else "closed"
             elif event is Signal.DROPPED:
                 self._drop_content()
@@ -120,21 +124,23 @@ class Connection:
         if session.has_output:
             self.stream.send(session.take_output(), self._shared.limits.command_timeout_s)
         if session.refusals:
-            client = self.client
-            sender = session.transaction.sender if session.transaction is not None else b""
-            for refusal in session.refusals:
-                stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
-                argument = refusal.argument
-                log.refused(client.session_id, "", client.text, stage, refusal.reply.wire, sender, argument)
-            session.refusals.clear()
+            self._log_refusals()
+
+    def _log_refusals(self) -> None:
+        session = self._session
+        client = self.client
+        sender = session.transaction.sender if session.transaction is not None else b""
+        for refusal in session.refusals:
+            stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
+            log.refused(client.session_id, "", client.text, stage, refusal.reply.wire, sender, refusal.argument)
+        session.refusals.clear()
 
     def _last_word(self, reply: replies.Reply, reason: str) -> str:
         """Tell the client why we close, if it still listens (RFC 5321 section 3.8); returns `reason`."""
         self._session.close(reply)
-        try:
-            self._flush()
-        except (DeadlineExceeded, OSError):
-            return reason + ", client gone"
+        self._log_refusals()
+        with suppress(OSError):
+            self.stream.send_last(self._session.take_output())
         return reason
 
     def is_idle(self) -> bool:
@@ -187,23 +193,39 @@ class Connection:
             return
         if session.has_output:
             self._flush()  # replies must not wait for the disk with the message
+        try:
+            location = content.commit(partial(self._envelope, transaction, event.facts))
+        except SpoolError as error:
+            log.problem("a message could not be stored", session=self.client.session_id, reason=str(error))
+            session.refuse_message(replies.R452_STORAGE)
+            return
+        finally:
+            self._content = None
+        self._messages += 1
+        queue_id = queueid.text(location)
         client = self.client
-        now_wall = time()
+        seconds = time() - self._transaction_started_s
+        count, size_bytes = len(transaction.recipients), event.facts.size
+        log.queued(queue_id, client.session_id, client.text, transaction.sender, count, size_bytes, seconds)
+        session.accept_message(replies.queued(queue_id))
+
+    def _envelope(self, transaction: Transaction, facts: Unstuffer, queue_id: bytes) -> bytes:
+        """The envelope to be stored with the message of that queue id."""
+        session = self._session
+        client = self.client
         recipients = transaction.recipients
         protocol = "ESMTP" if session.extended else "SMTP"
-
-        def seal(queue_id: bytes) -> bytes:
-            return trace.received(
-                helo=session.helo,
-                client=client.literal,
-                hostname=self._door.hostname,
-                protocol=(b"UTF8SMTP" if transaction.smtputf8 else protocol.encode()),
-                queue_id=queue_id,
-                recipient=recipients[0] if len(recipients) == 1 else b"",
-                when=trace.date(int(now_wall)),
-            )
-
-        stored = envelope.encode(
+        now_wall = time()
+        field = trace.received(
+            helo=session.helo,
+            client=client.literal,
+            hostname=self._door.hostname,
+            protocol=b"UTF8SMTP" if transaction.smtputf8 else protocol.encode(),
+            queue_id=queue_id,
+            recipient=recipients[0] if len(recipients) == 1 else b"",
+            when=trace.date(int(now_wall)),
+        )
+        return envelope.encode(
             envelope.Envelope(
                 sender=transaction.sender,
                 recipients=tuple(recipients),
@@ -212,25 +234,11 @@ class Connection:
                 helo=session.helo,
                 protocol=protocol,
                 session=client.session_id,
-                eight_bit=transaction.eight_bit or event.facts.eight_bit > 0,
+                eight_bit=transaction.eight_bit or facts.eight_bit > 0,
                 smtputf8=transaction.smtputf8,
+                trace=field,
             )
         )
-        try:
-            location = content.commit(stored, seal)
-        except SpoolError as error:
-            log.problem("a message could not be stored", session=client.session_id, reason=str(error))
-            session.refuse_message(replies.R452_STORAGE)
-            return
-        finally:
-            self._content = None
-        self._messages += 1
-        queue_id = queueid.text(location)
-        seconds = time() - self._transaction_started_s
-        log.queued(
-            queue_id, client.session_id, client.text, transaction.sender, len(recipients), event.facts.size, seconds
-        )
-        session.accept_message(replies.queued(queue_id))
 
     def _drop_content(self) -> None:
         if self._content is not None:

@@ -4,8 +4,13 @@ from collections.abc import Callable
 
 import xxhash
 
+from mta.errors import SpoolError
 from mta.server.service import Shared
 from mta.spool import queueid
+from mta.spool.large import LargeBody
+
+OUTSTANDING_BYTES = 1048576
+"""Content of one large message that may wait for the disk while more is received; then the client waits."""
 
 
 class IncomingContent:
@@ -14,50 +19,99 @@ class IncomingContent:
     What is in memory is counted in the worker's account until it is on disk or dropped.
     """
 
-    __slots__ = ("_chunks", "_held_bytes", "_shared", "size_bytes")
+    __slots__ = ("_chunks", "_digest", "_error", "_held_bytes", "_large", "_shared")
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
         self._chunks: list[bytes] = []
-        self._held_bytes = 0
-        self.size_bytes = 0
+        self._digest = xxhash.xxh3_64()
+        self._held_bytes = 0  # our part of the account
+        self._large: LargeBody | None = None
+        self._error: SpoolError | None = None  # the rest of the content is read, and forgotten
 
     def add(self, data: bytes) -> None:
-        """Take another piece."""
+        """Take another piece. Switches greenlets when a large message comes faster than the disk takes it."""
+        if self._error is not None:
+            return
+        self._digest.update(data)
+        if self._large is not None:
+            self._write([data])
+            return
         self._chunks.append(data)
-        size = len(data)
-        self._held_bytes += size
-        self._shared.held_bytes += size
+        self._hold(self._held_bytes + len(data))
+        if self._held_bytes > self._shared.limits.large_bytes:
+            self._spill()
 
-    def commit(self, envelope: bytes, seal: Callable[[bytes], bytes]) -> int:
-        """Store the message durably; returns its location.
+    def commit(self, make_envelope: Callable[[bytes], bytes]) -> int:
+        """Store the message durably; returns its location. `make_envelope` makes the stored envelope for a queue id.
 
-        `seal` makes the trace field that goes before the content from the queue id. Switches greenlets until the disk
-        has answered; raises `SpoolError` when the message is not stored, and never will be.
+        Switches greenlets until the disk has answered; raises `SpoolError` when the message is not stored, and never
+        will be.
         """
-        shared = self._shared
-        writer = shared.writer
+        writer = self._shared.writer
         try:
-            trace = seal(queueid.text(writer.next_location()).encode())
-            chunks = [trace, *self._chunks]
-            digest = xxhash.xxh3_64()
-            for chunk in chunks:
-                digest.update(chunk)
-            location = writer.append(
-                envelope, chunks, body_bytes=len(trace) + self._held_bytes, body_hash=digest.intdigest()
-            )
-            error = shared.commit.wait()
+            if self._large is not None or self._error is not None:
+                self._finish_large()
+            envelope = make_envelope(queueid.text(writer.next_location()).encode())
+            if self._large is not None:
+                location = writer.append_large(envelope, self._large)
+                self._large = None
+            else:
+                location = writer.append(
+                    envelope, self._chunks, body_bytes=self._held_bytes, body_hash=self._digest.intdigest()
+                )
+            error = self._shared.commit.wait()
             if error is not None:
                 raise error
             return location
         finally:
-            self._release()
+            self.abort()
 
     def abort(self) -> None:
-        """Forget everything."""
-        self._release()
-
-    def _release(self) -> None:
-        self._shared.held_bytes -= self._held_bytes
-        self._held_bytes = 0
+        """Forget everything that is not stored."""
+        if self._large is not None:
+            self._large.abort()
+            self._large = None
         self._chunks = []
+        self._hold(0)
+
+    def _hold(self, held_bytes: int) -> None:
+        self._shared.held_bytes += held_bytes - self._held_bytes
+        self._held_bytes = held_bytes
+
+    def _spill(self) -> None:
+        """The message has become large: move it to a file of its own."""
+        chunks, self._chunks = self._chunks, []
+        try:
+            self._large = self._shared.writer.bodies.open()
+        except SpoolError as error:
+            self._fail(error)
+        else:
+            self._write(chunks)
+
+    def _write(self, chunks: list[bytes]) -> None:
+        large = self._large
+        assert large is not None
+        try:
+            large.write(chunks)
+            self._hold(large.outstanding_bytes)
+            while large.outstanding_bytes > OUTSTANDING_BYTES:
+                self._shared.bodies.wait(large)
+                self._hold(large.outstanding_bytes)
+        except SpoolError as error:
+            self._fail(error)
+
+    def _finish_large(self) -> None:
+        if self._error is not None:
+            raise self._error
+        large = self._large
+        assert large is not None
+        large.finish(self._digest.intdigest())
+        while not large.durable:
+            self._shared.bodies.wait(large)
+            if large.error is not None:
+                raise large.error
+
+    def _fail(self, error: SpoolError) -> None:
+        self._error = error
+        self.abort()

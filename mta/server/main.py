@@ -25,7 +25,7 @@ from mta.policy.recipient import LocalDomains
 from mta.server.commit import GroupCommit
 from mta.server.connection import Door
 from mta.server.deadlines import Deadlines
-from mta.server.listener import Listener, session_ids
+from mta.server.listener import Crew, Listener, session_ids
 from mta.server.service import Shared
 from mta.server.stream import READ, Clock, Draining
 from mta.smtp.session import Terms
@@ -57,11 +57,12 @@ class Worker:
             errors=limits.errors,
         )
         domains = LocalDomains(config.domains.local, config.hostname)
+        crew = Crew()
         ids = session_ids(time(), context.index)
         self._listeners = []
         for listen, fd in zip(config.listen, context.listen_fds, strict=True):
             door = Door(listen, config.hostname, terms, Chain(domains, bare_newlines=listen.bare_newlines))
-            self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, ids))
+            self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, crew, ids))
         loop: Any = get_hub().loop
         self._lifeline = loop.io(context.lifeline_fd, READ)
         self._lifeline.start(self._on_orphaned)

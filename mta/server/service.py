@@ -3,6 +3,7 @@
 from typing import Any
 
 from mta.config import Limits
+from mta.server.bodies import BodyWaits
 from mta.server.commit import GroupCommit
 from mta.server.stream import RECEIVE_BUFFER_BYTES, Clock
 from mta.spool.writer import SpoolWriter
@@ -14,6 +15,7 @@ class Shared:
     def __init__(self, writer: SpoolWriter, commit: GroupCommit, clock: Clock, limits: Limits) -> None:
         self.writer = writer
         self.commit = commit
+        self.bodies = BodyWaits(writer)
         self.clock = clock
         self.limits = limits
         self.buffer = bytearray(RECEIVE_BUFFER_BYTES)

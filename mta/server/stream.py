@@ -40,7 +40,7 @@ class Stream:
 
     __slots__ = ("_clock", "_greenlet", "_hub", "_socket", "_watcher", "deadline_at", "is_parked")
 
-    def __init__(self, sock: socket.socket, clock: Clock) -> None:
+    def __init__(self, sock: socket.SocketType, clock: Clock) -> None:
         self._socket = sock
         self._clock = clock
         self._hub: Any = get_hub()
@@ -79,6 +79,14 @@ class Stream:
         if self.is_parked:
             self.is_parked = False
             self._greenlet.throw(error)
+
+    def send_last(self, data: bytes) -> None:
+        """Send what is the end of the conversation, in one packet with the end of the stream that `close` makes.
+
+        Does not switch: a client that left no room for a few bytes does not read them. Raises `OSError` on a broken
+        connection.
+        """
+        self._socket.send(data, socket.MSG_MORE)
 
     def send(self, data: bytes, timeout_s: float) -> None:
         """Send everything. Switches only when the client does not read as fast as we write.

@@ -1,12 +1,14 @@
 """The Received field that we prepend (RFC 5321 section 4.4). Pure: the time comes as an argument."""
 
 import time
+from functools import lru_cache
 
 _SAFE = bytes(
     c if (chr(c).isalnum() and c < 128) or c in b".-_:[]" else ord("?") for c in range(256)
 )  # what of a HELO name may stand in a header; the rest becomes "?", so nothing can be forged with it
 
 
+@lru_cache(maxsize=4)
 def date(wall: int) -> bytes:
     """Seconds since the epoch as a date-time of RFC 5322 section 3.3, in UTC."""
     return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(wall)).encode("ascii")
