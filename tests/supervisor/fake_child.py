@@ -1,8 +1,7 @@
 """A stand-in for a worker. Started by the real supervisor with `fake_child.py FOLDER`.
 
-What it does is told by files in FOLDER, looked up as `<role>.<word>` when it starts: `dies` (with exit code 70 before it
-is ready), `crashes` (after it is ready), `stubborn` (ignores TERM and INT), `mute` (is never ready). A server answers each
-connection with its process id, and on TERM takes what is in its backlog before it ends.
+What it does is told by files in FOLDER, looked up as `<role>.<word>`: `dies` (with exit code 70 before it is ready),
+`stubborn` (ignores TERM and INT), `mute` (is never ready). A server answers each connection with its process id.
 """
 
 import os
@@ -49,8 +48,6 @@ def main() -> int:
     log.flush()
     if not told("mute"):
         context.ready()
-    if told("crashes"):
-        return 1
     while True:
         ready, _, _ = select.select([wake, context.lifeline_fd, *listeners], [], [])
         if context.lifeline_fd in ready:

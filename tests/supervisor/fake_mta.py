@@ -1,7 +1,7 @@
 """The real supervisor with stand-ins for its children: `fake_mta.py FOLDER READY_FD`.
 
-The configuration is FOLDER/config.json. Waiting is bounded more tightly than in earnest; FOLDER/timing.json, where it is
-present, says how tightly. Children are fake_child.py, or a line of shell where FOLDER/shell exists.
+The configuration is FOLDER/config.json. Waiting is bounded more tightly than in earnest; FOLDER/timing.json, where
+it is present, says how tightly. Children are fake_child.py, or a line of shell where FOLDER/shell exists.
 """
 
 import sys
@@ -34,7 +34,7 @@ def main() -> int:
     folder = Path(sys.argv[1])
     here = Path(__file__).parent
     is_python = not (folder / "shell").exists()
-    fake = (sys.executable, str(here / "fake_child.py"), str(folder)) if is_python else ("/bin/sh", "-c", SHELL_CHILD)
+    fake = (sys.executable, str(here / "fake_child.py"), str(folder)) if is_python else ("/bin/bash", "-c", SHELL_CHILD)
 
     def load() -> Config:
         try:

@@ -57,7 +57,8 @@ class Mta:
         return [int(m[1]) for m in self.see(rf"process={role}/\d+ event=born pid=(\d+)", count)]
 
     def wait_ready(self) -> None:
-        assert os.read(self.ready_fd, 64) == b"ready\n", self.text
+        if os.read(self.ready_fd, 64) != b"ready\n":
+            pytest.fail(f"ended with {self.end()}: {self.text}")
         self.see("^mta: ready$")
 
     def tell(self, number: signal.Signals) -> None:
