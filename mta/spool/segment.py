@@ -1,0 +1,177 @@
+"""Segments as their writer sees them: making, sealing and giving back files; and a supply of them, made ahead."""
+
+import os
+import threading
+from pathlib import Path
+
+from mta.spool import layout
+from mta.spool.claim import Claim
+from mta.spool.layout import SegmentName
+from mta.spool.record import Identity
+
+PROBE = bytes(4096)  # written to a new file, so that a full disk shows before a message is taken
+
+
+class SegmentFile:
+    """A segment open for writing, and how far it is.
+
+    `end` is where the next record goes, `committed` up to where all is synced (bytes), `messages` how many of them.
+    `abandoned` is set when it is left because a write failed.
+    """
+
+    __slots__ = ("abandoned", "committed", "end", "fd", "identity", "messages", "path", "recycled")
+
+    def __init__(self, path: Path, identity: Identity, fd: int, *, recycled: bool) -> None:
+        self.path = path
+        self.identity = identity
+        self.fd = fd
+        self.recycled = recycled
+        self.end = 0
+        self.committed = 0
+        self.messages = 0
+        self.abandoned = False
+
+    @classmethod
+    def absent(cls, claim: Claim) -> "SegmentFile":
+        """What a writer has instead of a segment when none can be made."""
+        segment = cls(claim.folder, Identity(claim.shard, 0, 0), -1, recycled=False)
+        segment.abandoned = True
+        return segment
+
+    @classmethod
+    def create(cls, claim: Claim) -> "SegmentFile":
+        """The next segment of a claimed shard, in a free file where there is one. Its name will last.
+
+        Blocks for disk writes; raises `OSError` and then leaves nothing behind.
+        """
+        name = SegmentName(claim.next_number(), int.from_bytes(os.urandom(8), "little"))
+        path = claim.folder / name.file
+        recycled = _take_free(claim.root, path)
+        flags = os.O_WRONLY | os.O_CLOEXEC | (0 if recycled else os.O_CREAT | os.O_EXCL)
+        identity = Identity(claim.shard, name.number, name.seed)
+        segment = cls(path, identity, os.open(path, flags, 0o600), recycled=recycled)
+        try:
+            if not recycled:
+                os.pwrite(segment.fd, PROBE, 0)
+                os.fdatasync(segment.fd)
+            layout.sync_folder(claim.folder)
+        except OSError:
+            segment.discard(claim.root)
+            raise
+        return segment
+
+    def end_marker(self) -> bytes:
+        """The record that says: nothing behind what is committed now."""
+        return self.identity.end(self.messages, self.committed)
+
+    def seal(self) -> None:
+        """Make sure that nothing behind the committed end is ever read, and close. Blocks; raises `OSError`.
+
+        Where the marker cannot be written, the file is cut instead.
+        """
+        try:
+            os.pwrite(self.fd, self.end_marker(), self.committed)
+            os.fdatasync(self.fd)
+        except OSError:
+            os.ftruncate(self.fd, self.committed)
+            os.fsync(self.fd)
+        self.close()
+
+    def discard(self, root: Path) -> None:
+        """Close a segment in which nothing is committed, and give its file back. Does not sync."""
+        self.close()
+        if self.recycled:
+            os.rename(self.path, layout.free_folder(root) / layout.free_segment_name())
+        else:
+            os.unlink(self.path)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self.fd)
+
+
+def _take_free(root: Path, path: Path) -> bool:
+    """Rename a free segment file to `path`; false where there is none. Others may take one at the same time."""
+    for name in layout.free_segments(root):
+        try:
+            os.rename(layout.free_folder(root) / name, path)
+        except FileNotFoundError:
+            continue
+        return True
+    return False
+
+
+class Supply:
+    """The next segment, prepared on a thread of its own so that its owner never waits for names to reach the disk.
+
+    It also seals segments in which a write failed: no new one is handed out before that is done. The methods belong to
+    one thread and do not block, except where they say so.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._thread: threading.Thread | None = None
+        self._ready: SegmentFile | None = None
+        self._failure: OSError | None = None
+        self._abandoned: list[SegmentFile] = []
+
+    def start(self) -> None:
+        """Begin to prepare a segment, unless that is under way or done."""
+        if self._thread is None and (self._ready is None or self._abandoned):
+            self._thread = threading.Thread(target=self._prepare, name="spool-supply", daemon=True)
+            self._thread.start()
+
+    def abandon(self, segment: SegmentFile) -> None:
+        """Have a segment sealed by the next preparation; nobody else may use it from now on."""
+        if not segment.abandoned:
+            segment.abandoned = True
+            self._abandoned.append(segment)
+
+    def busy(self) -> bool:
+        """Whether a preparation is under way."""
+        if self._thread is not None and not self._thread.is_alive():
+            self._thread.join()
+            self._thread = None
+        return self._thread is not None
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until no preparation is under way, or for `timeout_s`."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def take(self) -> SegmentFile | None:
+        """The prepared segment, or None while there is none. Raises `OSError`, once, when preparing it failed."""
+        if self.busy():
+            return None
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        if self._abandoned:
+            return None
+        segment, self._ready = self._ready, None
+        return segment
+
+    def close(self) -> None:
+        """Wait for the thread, try once more to seal what is not sealed, and give back what nobody took. Blocks."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        for segment in self._abandoned:
+            try:
+                segment.seal()
+            except OSError:
+                segment.close()  # its tail counts as that of a crashed writer: the manual's crash table has it
+        self._abandoned.clear()
+        if self._ready is not None:
+            self._ready.discard(self._claim.root)
+            self._ready = None
+
+    def _prepare(self) -> None:
+        try:
+            while self._abandoned:
+                self._abandoned[0].seal()
+                del self._abandoned[0]
+            if self._ready is None:
+                self._ready = SegmentFile.create(self._claim)
+        except OSError as error:
+            self._failure = error

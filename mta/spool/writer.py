@@ -1,0 +1,362 @@
+"""The writer of one shard: messages are gathered, written and synced in batches, and only then accepted.
+
+One batch is on its way at a time; what is appended meanwhile is the next batch. All methods belong to one thread, and
+none blocks for the disk except where it says so.
+"""
+
+import contextlib
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mta.errors import SpoolError, SpoolFailed
+from mta.spool import position, queueid, record
+from mta.spool._disk import NO_SYNC, RANGE_SYNC, DiskThread
+from mta.spool.claim import Claim
+from mta.spool.disk import Disk, translate
+from mta.spool.large import LargeBodies, LargeBody
+from mta.spool.segment import SegmentFile, Supply
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+RETRY_S = 1.0  # between attempts to get going again after a failure
+SUPPLY_WAIT_S = 10.0  # longest wait for the next segment where it was not ready in time
+
+
+class _Entry:
+    """One appended message: what its record is made of when its batch leaves."""
+
+    __slots__ = ("body", "envelope", "facts", "large", "length")
+
+    def __init__(
+        self, envelope: bytes, body: Sequence[bytes], facts: tuple[int, int, int], length: int, large: LargeBody | None
+    ) -> None:
+        self.envelope = envelope
+        self.body = body
+        self.facts = facts  # length, file and hash of the body
+        self.length = length  # unpadded
+        self.large = large
+
+
+class _Batch:
+    """Messages of one segment that are written and synced together."""
+
+    __slots__ = ("end", "entries", "segment", "ticket")
+
+    def __init__(self, segment: SegmentFile, entries: list[_Entry]) -> None:
+        self.segment = segment
+        self.entries = entries
+        self.end = segment.end
+        self.ticket = -1
+
+    def buffers(self) -> list[bytes]:
+        """The batch as it is written. Everything before it is committed by now, and its records say so."""
+        buffers: list[bytes] = []
+        identity, committed = self.segment.identity, self.segment.committed
+        ordinal = self.segment.messages
+        for entry in self.entries:
+            buffers.append(identity.head(ordinal, committed, entry.envelope, entry.facts))
+            buffers += entry.body
+            buffers.append(record.PADDING[-entry.length & 63])
+            ordinal += 1
+        return buffers
+
+
+class SpoolWriter:
+    """Takes messages into a shard of the spool.
+
+    A message is accepted when `collect` has reported its batch without an error: then it is on the disk, and the queue
+    manager has been told. Messages end in the order in which they were appended.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wake_fd: int = -1,
+        segment_bytes: int = SEGMENT_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+        make_disk: Callable[..., Disk] = DiskThread,
+    ) -> None:
+        """Claim a shard below `root` and open its first segment. Blocks; raises `SpoolError` when there is no shard.
+
+        Where only the segment cannot be made (the disk is full), the writer begins unhealthy. `wake_fd` is an eventfd
+        that is written after every commit (-1: none). A segment is left when it has `segment_bytes` (at most 64 MiB).
+        """
+        if not queueid.UNIT_BYTES <= segment_bytes <= SEGMENT_BYTES:
+            raise ValueError(f"a segment of {segment_bytes} bytes")
+        self._segment_bytes = segment_bytes
+        self._clock = clock
+        self._make_disk = make_disk
+        try:
+            self._claim = Claim(root)
+        except OSError as error:
+            raise translate(error) from error
+        self.shard = self._claim.shard
+        self._disk = make_disk(wake_fd=wake_fd, position=self._claim.position.memory)
+        self._supply = Supply(self._claim)
+        self._mark = segment_bytes // 2  # where something is to be done about the next segment
+        self._gathered: list[_Entry] = []  # for the current segment
+        self._waiting: deque[_Batch] = deque()  # of segments that have been left since
+        self._in_flight: _Batch | None = None
+        self._retiring: dict[int, SegmentFile] = {}  # segments whose end marker is being written, by ticket
+        self._total = 0
+        self._error: SpoolError | None = None
+        self._retry_at = 0.0
+        self._bodies: LargeBodies | None = None
+        self._segment = self._first_segment()
+
+    @property
+    def bodies(self) -> LargeBodies:
+        """Large bodies of this writer's messages (`mta.spool.large`). They get a disk thread of their own."""
+        if self._bodies is None:
+            self._bodies = LargeBodies(self._claim.root, self._make_disk())
+        return self._bodies
+
+    def next_location(self) -> int:
+        """The location that the next append will return, if nothing else calls this writer in between.
+
+        Raises `SpoolError` when an append would.
+        """
+        segment = self._usable_segment()
+        return segment.identity.base | segment.end >> 6
+
+    def append(self, envelope: bytes, body: Sequence[bytes], *, body_bytes: int, body_hash: int) -> int:
+        """Take a message into memory, to be written with the next batch; returns its location.
+
+        `body` is not copied and must not change until the batch has ended. `body_hash` is its xxh3_64 (intdigest).
+        Never blocks for long: at worst for the next segment's name, once in 64 MiB. Raises `SpoolError` while the
+        spool is unhealthy; then nothing was taken.
+        """
+        if sum(map(len, body)) != body_bytes:
+            raise ValueError("body_bytes is not the length of the body")
+        length = record.HEADER_BYTES + len(envelope) + body_bytes
+        return self._append(envelope, body, (body_bytes, 0, body_hash), length)
+
+    def append_large(self, envelope: bytes, body: LargeBody) -> int:
+        """As `append`, for a message whose body is durable in a file of its own.
+
+        The body belongs to the writer from now on; should the batch fail, its file is given back.
+        """
+        return self._append(envelope, (), body.facts(), record.HEADER_BYTES + len(envelope), body)
+
+    def append_reference(self, envelope: bytes, body_bytes: int, body_file: int, body_hash: int) -> int:
+        """As `append`, for a message whose body is in a file that another record names: that record is being moved."""
+        return self._append(envelope, (), (body_bytes, body_file, body_hash), record.HEADER_BYTES + len(envelope))
+
+    def submit(self) -> bool:
+        """Start writing what was appended, unless a batch is on its way. Whether one was started."""
+        if self._in_flight is not None:
+            return False
+        if self._waiting:
+            batch = self._waiting.popleft()
+        elif self._gathered:
+            batch, self._gathered = _Batch(self._segment, self._gathered), []
+        else:
+            return False
+        segment, count = batch.segment, len(batch.entries)
+        batch.ticket = self._disk.submit(
+            segment.fd,
+            segment.committed,
+            batch.buffers(),
+            RANGE_SYNC,
+            position.words(segment.identity.segment, batch.end, segment.messages + count, self._total + count),
+        )
+        self._in_flight = batch
+        return True
+
+    def fileno(self) -> int:
+        """An eventfd, readable when `collect` has something to do."""
+        return self._disk.fileno()
+
+    def collect(self) -> tuple[int, SpoolError | None] | None:
+        """The end of the batch on its way: how many messages it had, and the error if it failed. None: not ended yet.
+
+        With an error, everything appended behind the batch has failed too and is in the count.
+        """
+        ended: tuple[int, SpoolError | None] | None = None
+        for ticket, failure in self._disk.completions():
+            if self._in_flight is not None and ticket == self._in_flight.ticket:
+                ended = self._fail_batch(failure) if failure else (self._accept_batch(self._in_flight), None)
+            else:
+                self._retiring.pop(ticket).close()
+        return ended
+
+    def unhealthy(self) -> SpoolError | None:
+        """Why an append would be refused now, or None. Cheap, and no I/O of its own.
+
+        After a failure this, or an append, gets things going again: at most once a second a fresh segment is prepared
+        on another thread, and when that worked the spool is healthy.
+        """
+        if self._error is None:
+            return None
+        try:
+            self._heal()
+        except SpoolError as error:
+            return error
+        return None
+
+    def commit(self) -> None:
+        """Write everything appended and wait for it. Blocks; raises `SpoolError` when any of it failed."""
+        while self._in_flight is not None or self.submit():
+            ended = self._wait()
+            if ended[1] is not None:
+                raise ended[1]
+
+    def close(self) -> None:
+        """Write and sync what was appended, mark the end of the segment, give the shard back. Blocks.
+
+        Raises `SpoolError` when the last messages could not be written; everything is closed even so.
+        """
+        try:
+            self.commit()
+        finally:
+            self._disk.close()
+            for segment in self._retiring.values():
+                segment.close()
+            if self._bodies is not None:
+                self._bodies.close()
+            self._leave_last_segment()
+            self._supply.close()
+            self._claim.release()
+
+    def _first_segment(self) -> SegmentFile:
+        try:
+            return SegmentFile.create(self._claim)
+        except OSError as error:
+            self._become_unhealthy(translate(error))
+            return SegmentFile.absent(self._claim)
+
+    def _append(
+        self,
+        envelope: bytes,
+        body: Sequence[bytes],
+        facts: tuple[int, int, int],
+        length: int,
+        large: LargeBody | None = None,
+    ) -> int:
+        segment = self._usable_segment()
+        offset = segment.end
+        segment.end = offset + (length + 63 & -64)
+        self._gathered.append(_Entry(envelope, body, facts, length, large))
+        return segment.identity.base | offset >> 6
+
+    def _usable_segment(self) -> SegmentFile:
+        """The segment that takes the next message."""
+        if self._error is not None:
+            self._heal()
+        if self._segment.end >= self._mark:
+            self._pass_mark()
+        return self._segment
+
+    def _pass_mark(self) -> None:
+        """Half of the segment is used: have the next one prepared. All of it is: go there."""
+        self._supply.start()
+        self._mark = self._segment_bytes
+        if self._segment.end < self._mark:
+            return
+        self._supply.wait(SUPPLY_WAIT_S)
+        try:
+            segment = self._supply.take()
+        except OSError as error:
+            self._become_unhealthy(translate(error))
+            raise self._error_again() from error
+        if segment is None:
+            self._become_unhealthy(SpoolFailed("the disk does not answer: no next segment in time"))
+            raise self._error_again()
+        self._switch(segment)
+
+    def _switch(self, segment: SegmentFile) -> None:
+        """Append to another segment from now on."""
+        left, self._segment = self._segment, segment
+        self._mark = self._segment_bytes // 2
+        if self._gathered:
+            self._waiting.append(_Batch(left, self._gathered))
+            self._gathered = []
+        self._retire_if_done(left)
+
+    def _retire_if_done(self, segment: SegmentFile) -> None:
+        """Write the end marker of a segment that was left and has nothing more to come."""
+        if segment.abandoned or segment is self._segment:
+            return
+        coming = self._waiting if self._in_flight is None else (self._in_flight, *self._waiting)
+        if any(batch.segment is segment for batch in coming):
+            return
+        # Without a sync: the marker saves work after a crash, and is not needed for anything else.
+        ticket = self._disk.submit(segment.fd, segment.committed, [segment.end_marker()], NO_SYNC)
+        self._retiring[ticket] = segment
+
+    def _accept_batch(self, batch: _Batch) -> int:
+        """The batch is on the disk."""
+        self._in_flight = None
+        count = len(batch.entries)
+        batch.segment.committed = batch.end
+        batch.segment.messages += count
+        self._total += count
+        for entry in batch.entries:
+            if entry.large is not None:
+                entry.large.close()
+        self._retire_if_done(batch.segment)
+        return count
+
+    def _fail_batch(self, failure: int) -> tuple[int, SpoolError]:
+        """The batch is not on the disk: it and everything behind it is given up, and so are their segments."""
+        error = translate(OSError(failure, ""))
+        batches = [*self._waiting, _Batch(self._segment, self._gathered)]
+        if self._in_flight is not None:
+            batches.insert(0, self._in_flight)
+        self._in_flight = None
+        self._waiting.clear()
+        self._gathered = []
+        segments = {id(batch.segment): batch.segment for batch in batches}
+        for segment in segments.values():
+            segment.end = segment.committed
+            self._supply.abandon(segment)
+        entries = [entry for batch in batches for entry in batch.entries]
+        for entry in entries:
+            if entry.large is not None:
+                entry.large.abort()
+        self._become_unhealthy(error)
+        return len(entries), error
+
+    def _become_unhealthy(self, error: SpoolError) -> None:
+        self._error = error
+        self._retry_at = self._clock() + RETRY_S
+
+    def _error_again(self) -> SpoolError:
+        assert self._error is not None
+        return self._error.with_traceback(None)
+
+    def _heal(self) -> None:
+        """Go on with a fresh segment when one is ready; raises the error while none is."""
+        try:
+            segment = self._supply.take()
+        except OSError as error:
+            self._become_unhealthy(translate(error))
+            raise self._error_again() from error
+        if segment is None:
+            if not self._supply.busy() and self._clock() >= self._retry_at:
+                self._supply.start()
+            raise self._error_again()
+        self._error = None
+        self._switch(segment)
+
+    def _wait(self) -> tuple[int, SpoolError | None]:
+        """Block until the batch on its way has ended."""
+        poll = select.poll()
+        poll.register(self._disk.fileno(), select.POLLIN)
+        while True:
+            poll.poll()
+            ended = self.collect()
+            if ended is not None:
+                return ended
+
+    def _leave_last_segment(self) -> None:
+        """Close the current segment in an orderly way."""
+        if self._segment.committed:
+            self._supply.abandon(self._segment)
+        elif not self._segment.abandoned:
+            with contextlib.suppress(OSError):  # an empty segment that stays behind does no harm
+                self._segment.discard(self._claim.root)
+
