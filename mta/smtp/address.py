@@ -77,7 +77,7 @@ _DOMAIN = re.compile(rb"[A-Za-z0-9_.\x80-\xff-]++|\[[!-Z^-~]*+\]")
 _LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]{0,62}+(?<!-))?")
 _IPV4 = re.compile(rb"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _IPV6_GROUP = re.compile(rb"[0-9a-f]{1,4}")
-_TAGGED = re.compile(rb"[a-z0-9-]*+(?<!-):[!-Z^-~]++")
+_TAGGED = re.compile(rb"(?![0-9a-f]*+:)[a-z0-9-]*+(?<!-):[!-Z^-~]++")  # hexadecimal: an IPv6 address lacking its tag
 _BLANKS = b" \t"
 
 

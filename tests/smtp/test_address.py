@@ -121,6 +121,9 @@ BAD_MAILBOXES = [
     (b"user@[IPv6:1:2::192.0.2.256]", "domain"),
     (b"user@[tag-:content]", "domain"),
     (b"user@[tag:]", "domain"),
+    (b"user@[:content]", "domain"),
+    (b"user@[2001:db8::1]", "domain"),
+    (b"user@[fe80::1]", "domain"),
     (b"us\xe9r@example.org", "address"),  # Latin-1
     (b"user@ex\xe9mple.org", "domain"),
     ("user@❤.example".encode(), "domain"),
