@@ -33,7 +33,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0, *, pause_s: float = 0.02) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0, *, pause_s: float = 0.02) -> None:
     """Ask `condition` until it holds; raises `TimeoutError` naming `what` when it does not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
