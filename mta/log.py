@@ -91,6 +91,12 @@ def _decoded(raw: bytes) -> str:
     return text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] + "..."
 
 
+def printable(value: bytes | str) -> str:
+    """A peer's text for a terminal, outside of the log: escaped as there, without quotes, and not cut."""
+    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
+    return raw.decode("utf-8", "surrogateescape").translate(_escapes_json)
+
+
 def _value(value: object) -> str:
     """Any value of a rare event: numbers bare, all else as text."""
     if isinstance(value, bool):

@@ -9,6 +9,7 @@ import socket
 
 from mta import log
 from mta.config import Config
+from mta.endpoint import Tcp, is_ipv6, parse_listen
 from mta.errors import ListenError
 
 BACKLOG = 4096  # clients that wait for a worker; the kernel cuts it to net.core.somaxconn (4096 by default)
@@ -61,43 +62,26 @@ class Listeners:
             sock.close()
 
     def _open(self, address: str, row: int) -> socket.socket:
-        host, port = split_address(address)
+        target = parse_listen(address)
         if row > 0:  # port 0: every worker listens where the first one does
-            port = self._sockets[address, 0].getsockname()[1]
-        elif port and _is_taken(host, port):
+            target = target._replace(port=self._sockets[address, 0].getsockname()[1])
+        elif target.port and _is_taken(target):
             log.problem(
                 "another process listens on this address too; it takes its share of the clients", address=address
             )
         try:
-            return _listening(host, port)
+            return _listening(target)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {error.strerror}") from None
 
 
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of "127.0.0.1:25" or "[::]:25"; raises `ValueError` saying what is allowed."""
-    host, colon, port = address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    host = host[1:-1] if bracketed else host
-    family = socket.AF_INET6 if bracketed else socket.AF_INET
-    try:
-        socket.inet_pton(family, host)
-        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ValueError
-    except (OSError, ValueError):
-        raise ValueError(
-            f'{address!r} is no address to listen on: use an IP address and a port, as in "127.0.0.1:25" or "[::]:25"'
-        ) from None
-    return host, int(port)
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    sock = _socket(host)
+def _listening(target: Tcp) -> socket.socket:
+    sock = _socket(target)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setblocking(False)
-        sock.bind((host, port))
+        sock.bind(target)
         sock.listen(BACKLOG)
     except OSError:
         sock.close()
@@ -105,18 +89,18 @@ def _listening(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _is_taken(host: str, port: int) -> bool:
+def _is_taken(target: Tcp) -> bool:
     """Whether somebody listens there already. SO_REUSEPORT alone would join any group of the same user in silence."""
-    with _socket(host) as sock:
+    with _socket(target) as sock:
         try:
-            sock.bind((host, port))
+            sock.bind(target)
         except OSError as error:
             return error.errno == errno.EADDRINUSE
     return False
 
 
-def _socket(host: str) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _socket(target: Tcp) -> socket.socket:
+    family = socket.AF_INET6 if is_ipv6(target.host) else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # "[::]:25" and "0.0.0.0:25" can stand side by side

@@ -274,7 +274,7 @@ class Supervisor:
         if self._ready_fd is not None:
             with suppress(OSError):  # nor that whoever wanted to know has gone
                 os.write(self._ready_fd, b"ready\n")
-            os.close(self._ready_fd)
+                os.close(self._ready_fd)
             self._ready_fd = None
 
     def _open_log(self, config: Config) -> None:

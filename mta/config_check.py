@@ -1,0 +1,239 @@
+"""What the values of a configuration mean, alone and together: the faults that types cannot tell.
+
+Works on the parts that could be read, so that one fault does not hide the others: a list element or a required field
+that could not is `None`, whatever its type says.
+"""
+
+import os
+import pwd
+import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from mta.config import Config, Domains, Limits, Listen, Queue, Route, Transport
+from mta.config_lines import Path as KeyPath
+from mta.config_text import shown
+from mta.endpoint import Unix, parse_listen, parse_next_hop
+from mta.routing import Router, parse_pattern
+from mta.smtp.address import AddressError, parse_domain
+
+Fault = tuple[KeyPath, str]
+"""Where in the file, and what: without the path, which the caller puts in front."""
+
+RECIPIENTS_MIN = 100  # RFC 5321 section 4.5.3.1.8
+PLACEHOLDERS = ("domain", "local")
+USED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}  # which kinds of transport use a key, and need it
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def check(parts: dict[str, Any]) -> list[Fault]:
+    """All faults of the readable `parts` of a configuration (fields of `Config`). Looks up the user; no other I/O."""
+    checks: dict[str, Callable[[Any], Iterator[Fault]]] = {
+        "hostname": _hostname,
+        "spool": _spool,
+        "user": _user,
+        "listen": _listen,
+        "domains": _domains,
+        "limits": _limits,
+        "queue": _queue,
+        "transport": _transports,
+    }
+    faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
+    if "route" in parts:
+        faults += _routes(parts["route"], parts.get("transport"))
+    return faults
+
+
+def check_whole(config: Config) -> list[Fault]:
+    """The faults that show only in a configuration that is right in all its parts."""
+    return list(_unrouted(config.domains, config.route))
+
+
+def complete(config: Config, folder: Path) -> Config:
+    """A checked configuration in the form that the program uses: absolute paths, and domain names in A-labels."""
+    return replace(
+        config,
+        hostname=_a_labels(config.hostname),
+        spool=str(folder / config.spool),
+        domains=replace(config.domains, local=[_a_labels(name) for name in config.domains.local]),
+        transport={name: _placed(transport, folder) for name, transport in config.transport.items()},
+        route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
+        log=replace(config.log, file=str(folder / config.log.file) if config.log.file else ""),
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One field
+
+
+def _hostname(hostname: str) -> Iterator[Fault]:
+    if hostname.startswith("[") or not _is_domain(hostname):
+        yield (
+            ("hostname",),
+            f"{shown(hostname)} is no domain name; letters, digits and hyphens between dots are allowed",
+        )
+
+
+def _spool(spool: str) -> Iterator[Fault]:
+    if not spool or "\0" in spool:
+        yield ("spool",), "the path of a folder is needed"
+
+
+def _user(user: str) -> Iterator[Fault]:
+    if user:
+        try:
+            pwd.getpwnam(user)
+        except (KeyError, ValueError):
+            yield ("user",), f"there is no user {shown(user)} on this machine"
+
+
+def _listen(listens: list[Listen | None]) -> Iterator[Fault]:
+    if not listens:
+        yield ("listen",), "at least one [[listen]] is needed"
+    seen: dict[tuple[str, int], int] = {}
+    for number, listen in enumerate(listens):
+        if listen is None or listen.address is None:
+            continue
+        path: KeyPath = ("listen", number, "address")
+        try:
+            address = parse_listen(listen.address)
+        except ValueError as error:
+            yield path, f"{shown(listen.address)} given; {error} is allowed"
+            continue
+        if address in seen:
+            yield path, f"{shown(listen.address)} is there already, in listen[{seen[address]}]"
+        seen.setdefault(address, number)
+
+
+def _domains(domains: Domains) -> Iterator[Fault]:
+    for number, name in enumerate(domains.local):
+        if name is not None and not _is_domain(name):
+            yield ("domains", "local", number), f'{shown(name)} is no domain name; give one like "example.org"'
+
+
+def _limits(limits: Limits) -> Iterator[Fault]:
+    if limits.recipients < RECIPIENTS_MIN:
+        yield (
+            ("limits", "recipients"),
+            f"{limits.recipients} given; at least {RECIPIENTS_MIN} is needed (RFC 5321 section 4.5.3.1.8)",
+        )
+    if limits.large_bytes > limits.memory_bytes:
+        yield ("limits", "large_bytes"), f"{limits.large_bytes} given; no more than memory_bytes is allowed"
+
+
+def _queue(queue: Queue) -> Iterator[Fault]:
+    if queue.retry_min_s > queue.retry_max_s:
+        yield ("queue", "retry_min_s"), f"{queue.retry_min_s:g} given; no more than retry_max_s is allowed"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Transports and routes
+
+
+def _transports(transports: dict[str, Transport | None]) -> Iterator[Fault]:
+    for name, transport in transports.items():
+        if not _NAME.fullmatch(name):
+            yield ("transport", name), "letters, digits, - and _ are allowed in a name, 64 at most"
+        if transport is not None:
+            yield from _transport(("transport", name), transport)
+
+
+def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
+    for key, kinds in USED_BY.items() if transport.kind else ():
+        if transport.kind in kinds and not getattr(transport, key):
+            yield (*path, key), f"is missing; kind {transport.kind} needs it"
+        elif transport.kind not in kinds and getattr(transport, key):
+            yield (*path, key), f"is of no use with kind {transport.kind}; it is for {', '.join(kinds)}"
+    if transport.path:
+        yield from _template((*path, "path"), transport.path)
+    if transport.host:
+        try:
+            parse_next_hop(transport.host)
+        except ValueError as error:
+            yield (*path, "host"), f"{shown(transport.host)} given; {error} is allowed"
+
+
+def _template(path: KeyPath, template: str) -> Iterator[Fault]:
+    plain = template
+    for placeholder in PLACEHOLDERS:
+        plain = plain.replace(f"{{{placeholder}}}", "")
+    if "{" in plain or "}" in plain:
+        yield path, f"{shown(template)} has braces around something else than {' or '.join(PLACEHOLDERS)}"
+    first = min((template.find(f"{{{name}}}") for name in PLACEHOLDERS if f"{{{name}}}" in template), default=-1)
+    if first >= 0 and {".", ".."} & set(template[first:].split("/")):
+        yield path, f"{shown(template)}: neither . nor .. is allowed behind a placeholder"
+
+
+def _routes(routes: list[Route | None], transports: dict[str, Transport | None] | None) -> Iterator[Fault]:
+    for number, route in enumerate(routes):
+        if route is None:
+            continue
+        if route.recipients == []:
+            yield ("route", number, "recipients"), 'is empty; "*" matches everybody'
+        for index, text in enumerate(route.recipients or ()):
+            if text is not None and not _is_pattern(text):
+                yield (
+                    ("route", number, "recipients", index),
+                    f'{shown(text)} given; "*", "*@example.org" or "user@example.org" is allowed',
+                )
+        if transports is not None and route.transport is not None and route.transport not in transports:
+            close = get_close_matches(route.transport, transports, 1)
+            known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(transports) or 'none'}"
+            yield ("route", number, "transport"), f"there is no [transport.{route.transport}]; {known}"
+
+
+def _unrouted(domains: Domains, routes: list[Route]) -> Iterator[Fault]:
+    """Local domains whose mail would be accepted and then have nowhere to go."""
+    router = Router(routes)
+    for number, name in enumerate(domains.local):
+        if router.transport(b"anyone@" + name.encode()) is None:
+            yield (
+                ("domains", "local", number),
+                f'no route takes mail for "{name}"; add a [[route]] with recipients = ["*@{name}"]',
+            )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names and paths
+
+
+def _is_domain(name: str) -> bool:
+    try:
+        parse_domain(name.encode())
+    except (AddressError, UnicodeError):
+        return False
+    return True
+
+
+def _is_pattern(text: str) -> bool:
+    try:
+        pattern = parse_pattern(text)
+    except ValueError:
+        return False
+    return not pattern.domain or _is_domain(pattern.domain.decode())
+
+
+def _a_labels(name: str) -> str:
+    """A name in A-labels, as names are compared (RFC 5890 section 2.3.2.1), if it has others; else as it is."""
+    return name if name.isascii() else parse_domain(name.encode()).decode()
+
+
+def _pattern(text: str) -> str:
+    local, at, domain = text.rpartition("@")
+    return f"{local}{at}{_a_labels(domain)}" if at else text
+
+
+def _placed(transport: Transport, folder: Path) -> Transport:
+    """With absolute paths."""
+    if transport.path:
+        transport = replace(transport, path=os.path.join(folder, transport.path))
+    if transport.host:
+        hop = parse_next_hop(transport.host)
+        if isinstance(hop, Unix):
+            transport = replace(transport, host=f"unix:{os.path.join(folder, hop.path)}")
+    return transport
