@@ -107,7 +107,7 @@ def encode(message: Message) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(packet: bytes) -> Message:
+def decode(packet: bytes | memoryview) -> Message:
     """One packet as a message; raises `IpcError` when it is none of ours."""
     try:
         return _decoder.decode(packet)

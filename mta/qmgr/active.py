@@ -84,9 +84,12 @@ class ActiveSet:
 
     def room(self) -> int:
         """How many more messages may come in."""
-        if self.recipients >= RECIPIENTS_PER_MESSAGE * self._settings.active:
-            return 0
-        return self._settings.active - len(self.messages)
+        return 0 if self.is_full() else self._settings.active - len(self.messages)
+
+    def is_full(self) -> bool:
+        """Whether no more messages may come in."""
+        limit = self._settings.active
+        return len(self.messages) >= limit or self.recipients >= RECIPIENTS_PER_MESSAGE * limit
 
     # In
 
@@ -134,16 +137,24 @@ class ActiveSet:
         self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
         self._dispatch(message, [r.index for r in row.detail.recipients if r.status != FAILED])
 
-    def load_due(self, limit: int) -> None:
-        """Take up to `limit` messages whose time has come. Reads the journal, which the caller has just committed."""
+    def load_due(self, limit: int) -> int:
+        """Take up to `limit` messages whose time has come; returns how many. The journal has just been committed."""
         now_wall = self._clock.wall()
         rows = self._journal.due(now_wall, limit)
         for row in rows:
             self.load(row)
-            if not self.room():
+            if self.is_full():
                 break
-        if len(rows) < limit and self.room():
+        if len(rows) < limit and not self.is_full():
             self.due_wall = self._journal.next_due_wall(after=now_wall)
+        return len(rows)
+
+    def discard(self, record: Record, segment: SegmentProgress) -> None:
+        """Let a message that was read from the log go undelivered."""
+        self._progress.settle(segment, record.location & OFFSET_MASK)
+        if record.body_file:
+            self._journal.release_body(record.body_file)
+        log.removed(queueid.text(record.location))
 
     def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
         """Make the jobs of a message, for the recipients with these indices."""
@@ -263,7 +274,7 @@ class ActiveSet:
             self._progress.settle(message.segment, message.location & OFFSET_MASK)
         else:
             self._journal.drop(message.location, before=State.ACTIVE)
-            self._progress.drop_row(message.location, message.size_bytes)
+            self._progress.drop_row(message.location, 0 if message.body else message.size_bytes)
         if message.body:
             self._journal.release_body(message.body)
 
@@ -291,7 +302,7 @@ class ActiveSet:
         )
         if message.segment is not None:
             self._journal.put(row, before=None)
-            self._progress.add_row(message.location, message.size_bytes)
+            self._progress.add_row(message.location, row.inline_bytes)
             self._progress.settle(message.segment, message.location & OFFSET_MASK)
         else:
             self._journal.put(row, before=State.ACTIVE)

@@ -11,7 +11,6 @@ Tables (in WAL mode with synchronous=FULL):
   repeated in `top`.
 - `message`: a row for each message that waits for its next attempt or has failed, ordered by state and due time. A row
   in state ACTIVE is in the manager's hands; it waits again after a restart. `queue_id` is NULL where it is `location`.
-- `body`: large bodies that nobody needs any more, until their files are freed.
 """
 
 import array
@@ -38,7 +37,6 @@ CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTE
     body INTEGER NOT NULL, detail BLOB NOT NULL);
 CREATE INDEX message_due ON message (state, due);
 CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
-CREATE TABLE body (id INTEGER PRIMARY KEY);
 """
 
 
@@ -81,6 +79,11 @@ class Row(msgspec.Struct):
     body: int
     detail: Detail
 
+    @property
+    def inline_bytes(self) -> int:
+        """What of it lies in its segment, about."""
+        return 0 if self.body else self.size_bytes
+
 
 class Settled(msgspec.Struct):
     """What a batch says about one segment: `taken`, and the offsets settled in this batch at or above it."""
@@ -106,7 +109,7 @@ class Journal:
         self.states = dict.fromkeys(State, 0)  # rows by state, the batch included
         self._rows: dict[int, Row | None] = {}  # by location; None: to be deleted
         self._bodies: list[int] = []
-        self._freed_bodies: list[int] = []
+        self.unneeded: list[int] = []  # large bodies that nobody needs according to what is on disk
         self._forgotten: list[int] = []
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
@@ -147,12 +150,8 @@ class Journal:
         self._rows[location] = None
 
     def release_body(self, body: int) -> None:
-        """A large body is not needed any more; it is in `unneeded_bodies` after the next commit."""
+        """A large body is not needed any more; it is in `unneeded` after the next commit."""
         self._bodies.append(body)
-
-    def body_freed(self, body: int) -> None:
-        """The file of a body that was not needed any more is gone."""
-        self._freed_bodies.append(body)
 
     def forget(self, segment: int) -> None:
         """A segment has been freed: its progress is no longer of interest."""
@@ -160,7 +159,7 @@ class Journal:
 
     def pending(self) -> int:
         """Entries in the batch, without what `commit` is given."""
-        return len(self._rows) + len(self._bodies) + len(self._freed_bodies) + len(self._forgotten)
+        return len(self._rows) + len(self._bodies) + len(self._forgotten)
 
     def commit(self, settled: Iterable[Settled]) -> None:
         """Write the batch and the segments' progress in one transaction and wait until it is on disk."""
@@ -170,8 +169,6 @@ class Journal:
             self._write_rows()
             for part in settled:
                 self._write_settled(part)
-            database.executemany("INSERT OR IGNORE INTO body VALUES (?)", [(_signed(body),) for body in self._bodies])
-            database.executemany("DELETE FROM body WHERE id = ?", [(_signed(body),) for body in self._freed_bodies])
             for table in ("segment", "done"):
                 gone = [(segment,) for segment in self._forgotten]
                 database.executemany(f"DELETE FROM {table} WHERE segment = ?", gone)
@@ -181,8 +178,8 @@ class Journal:
                 database.execute("ROLLBACK")
             raise SpoolError(f"{self.path}: {error}") from error
         self._rows.clear()
+        self.unneeded += self._bodies
         self._bodies.clear()
-        self._freed_bodies.clear()
         self._forgotten.clear()
 
     def _write_rows(self) -> None:
@@ -227,12 +224,12 @@ class Journal:
         return found
 
     def places(self) -> list[tuple[int, int]]:
-        """Location and size in bytes of every row on disk."""
-        return self._query("SELECT location, size FROM message")
+        """Location and inline bytes of every row on disk."""
+        return self._query("SELECT location, CASE body WHEN 0 THEN size ELSE 0 END FROM message")
 
-    def unneeded_bodies(self) -> list[int]:
-        """Large bodies that were released and committed, and are not known to be freed."""
-        return [_unsigned(body) for (body,) in self._query("SELECT id FROM body")]
+    def bodies(self) -> set[int]:
+        """The large bodies of all rows on disk."""
+        return {_unsigned(body) for (body,) in self._query("SELECT body FROM message WHERE body != 0")}
 
     def row(self, location: int) -> Row | None:
         """The row of a message."""

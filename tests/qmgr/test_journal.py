@@ -88,15 +88,19 @@ def test_progress_survives(journal: Journal) -> None:
     assert journal.done(9) == set()
 
 
-def test_bodies_are_listed_until_freed(journal: Journal) -> None:
-    journal.release_body(3)
-    journal.release_body(2**64 - 1)
+def test_bodies_are_unneeded_only_when_that_is_on_disk(journal: Journal) -> None:
+    row = make_row(1)
+    row.body = 2**64 - 1
+    journal.put(row, before=None)
     journal.commit([])
     journal = reopen(journal)
-    assert sorted(journal.unneeded_bodies()) == [3, 2**64 - 1]
-    journal.body_freed(3)
+    assert journal.bodies() == {2**64 - 1}
+    journal.drop(1, before=State.WAITING)
+    journal.release_body(2**64 - 1)
+    assert journal.unneeded == []
     journal.commit([])
-    assert journal.unneeded_bodies() == [2**64 - 1]
+    assert journal.unneeded == [2**64 - 1]
+    assert journal.bodies() == set()
 
 
 def test_a_failed_commit_keeps_the_batch(journal: Journal) -> None:

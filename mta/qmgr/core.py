@@ -1,0 +1,161 @@
+"""The manager without its sockets: log, active set, journal and cleaner, and the order in which they work.
+
+`take` brings messages in, `settle` writes down what became of them; in between the caller hands out jobs. The outcomes
+of jobs go straight to `active`. The same object, without anybody to deliver, answers `mta queue` while no manager runs.
+"""
+
+import math
+import random
+from pathlib import Path
+
+from mta import log, routing
+from mta.config import Config, Transport
+from mta.errors import SpoolError
+from mta.qmgr.active import ActiveSet
+from mta.qmgr.cleaner import Census, Cleaner
+from mta.qmgr.clock import Clock
+from mta.qmgr.intake import Intake
+from mta.qmgr.journal import Journal
+from mta.qmgr.progress import Progress
+from mta.qmgr.scheduler import Scheduler
+
+COMMIT_S = 0.1  # between commits while outcomes come in; what a crash can deliver twice is no older than this
+COMMIT_OUTCOMES = 1000  # a batch this large is not kept waiting
+LOAD_AT_ONCE = 500  # messages whose time has come, between two commits
+RETRY_S = 1.0  # after a failure of the journal
+LOOK_S = 1.0  # between looks for new and for abandoned shards
+MOVE_S = 5.0  # between looks for segments with few survivors
+
+CONNECTION_WINDOW = 8  # messages in flight per connection of smtp and lmtp: one at work, others on the way there and back
+BATCH_WINDOW = 2048  # messages in flight for transports that work in batches
+
+
+def window(transport: Transport) -> int:
+    """Messages in flight to a transport per delivery worker, at most."""
+    return transport.concurrency * CONNECTION_WINDOW if transport.kind in ("smtp", "lmtp") else BATCH_WINDOW
+
+
+class Core:
+    """Everything between the log and the jobs.
+
+    Opening reads the journal and finds the shards; it blocks, and raises `SpoolError`. The caller holds the lock of the
+    folder `qmgr` in the spool.
+    """
+
+    def __init__(self, config: Config, clock: Clock, rng: random.Random) -> None:
+        root = Path(config.spool)
+        self.clock = clock
+        self.settings = config.queue
+        self.journal = Journal(root / "qmgr" / "journal.db")
+        self.progress = Progress(self.journal.segments())
+        windows = {name: window(transport) for name, transport in config.transport.items()}
+        self.scheduler = Scheduler(windows, suspend_s=config.queue.retry_min_s)
+        router = routing.router(config)
+        self.active = ActiveSet(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng)
+        self.cleaner = Cleaner(root, self.journal, self.progress)
+        self._census: Census | None = Census(root, self.journal.bodies())  # before the ends of the log are taken
+        self.intake = Intake(root, self.progress)
+        self._census_ends = self.intake.ends()
+        self.healthy = True  # the journal can be written
+        self._commit_at = -math.inf
+        self._look_at = self._move_at = clock.monotonic()
+        self._restore()
+
+    def _restore(self) -> None:
+        """Bring the journal's view of segments and the spool's together."""
+        for location, size_bytes in self.journal.places():
+            self.progress.add_row(location, size_bytes)
+        present = self.intake.segments()
+        for name, segment in list(self.progress.segments.items()):
+            if name in present:
+                segment.done = self.journal.done(name)
+            elif not segment.rows:  # freed just before a crash
+                self.progress.forget(segment)
+                self.journal.forget(name)
+            else:
+                log.problem("a segment that holds waiting messages is gone", segment=f"{name:x}", messages=segment.rows)
+
+    def close(self) -> None:
+        """Close all files. What was not committed is lost."""
+        self.intake.close()
+        self.cleaner.close()
+        self.journal.close()
+
+    def take(self, now: float) -> int:
+        """Bring in what can be read and what is due, as far as there is room; returns how much mail was moved."""
+        if not self.healthy:
+            return 0
+        active, count = self.active, 0
+        room = active.room()
+        if active.due_wall <= self.clock.wall():
+            room -= self.settings.active // 10  # kept for messages whose time has come
+        if room > 0:
+            for shard, (record, envelope, segment) in self.intake.read(room):
+                count += 1
+                if record.body_file and self._census is not None:
+                    self._census.seen(record)
+                if record.location < shard.purge_before:
+                    active.discard(record, segment)
+                    continue
+                active.admit(record, envelope, segment)
+                if active.is_full():
+                    break
+        return count + active.defer_suspended(now)
+
+    def settle(self, now: float) -> int:
+        """Commit, free and look around, each when it is time; returns how many waiting messages came in."""
+        pending = self.pending()
+        if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
+            is_due = self.active.due_wall <= self.clock.wall() and self.active.room() > 0
+            if (pending or is_due) and self.commit(now) and is_due:
+                return self.active.load_due(min(LOAD_AT_ONCE, self.active.room()))
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._look(now)
+        return 0
+
+    def pending(self) -> int:
+        """Changes that the next commit would write."""
+        return self.journal.pending() + self.progress.pending()
+
+    def commit(self, now: float) -> bool:
+        """Write down what has become of messages, and free what is free then; whether that worked. Blocks."""
+        batch = self.progress.batch()
+        self._commit_at = now + COMMIT_S
+        try:
+            self.journal.commit(batch)
+        except SpoolError as error:
+            self._commit_at = now + RETRY_S
+            if self.healthy:
+                log.problem(f"the journal cannot be written: {error}")
+            self.healthy = False
+            return False
+        self.progress.committed(batch)
+        self.healthy = True
+        self.cleaner.free()
+        return True
+
+    def _look(self, now: float) -> None:
+        """What is to be done once a second."""
+        self.intake.look()
+        if self._census is not None and self.intake.has_passed(self._census_ends):
+            census, self._census = self._census, None
+            try:
+                census.finish(self.cleaner.reserve)
+            except SpoolError as error:
+                log.problem(str(error))
+        self.cleaner.free()
+        if now >= self._move_at and self.healthy:
+            self._move_at = now + MOVE_S
+            if self.cleaner.move_survivors():
+                self._move_at = now  # there may be more
+                self.commit(now)
+
+    def timeout_s(self, now: float) -> float:
+        """How long there is nothing to do if nothing happens."""
+        wait = self._look_at - now
+        if self.pending():
+            wait = min(wait, self._commit_at - now)
+        if self.active.room() > 0:
+            wait = min(wait, max(self.active.due_wall - self.clock.wall(), self._commit_at - now))
+        return max(0.0, wait)

@@ -1,0 +1,349 @@
+"""Following the log: every record that became readable, once, in the order of its shard.
+
+The log is the incoming queue. What is not read yet costs no memory here, and after a restart reading goes on where the
+journal says that everything before is settled.
+
+How far a segment may be read: up to the committed position while its shard has a writer that is in this segment; to its
+end when that writer went on to another one, or when the shard has no writer. Numbers of segments only grow, so what was
+listed while nobody held the shard is finished for good.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mta import envelope as envelopes
+from mta import log
+from mta.envelope import Envelope
+from mta.errors import SpoolCorrupt, SpoolError
+from mta.qmgr.progress import OFFSET_MASK, SEGMENT_SHIFT, Progress, SegmentProgress
+from mta.spool import layout, queueid
+from mta.spool.layout import SegmentName
+from mta.spool.position import Position
+from mta.spool.queueid import UNIT_BYTES
+from mta.spool.reader import ShardReader, is_claimed
+from mta.spool.record import HEADER_BYTES, MESSAGE, PREFIX_END, PREFIX_START, Record
+from mta.spool.recovery import Segment
+
+READ_AT_ONCE = 1024  # records in one turn, so that outcomes do not wait long behind a backlog
+SCAN_BYTES = 1048576  # one read when looking for the last record of a segment
+SHARD_SHIFT = 51  # of a location, down to its shard (`mta.spool.queueid`)
+
+Found = tuple[Record, Envelope, SegmentProgress]
+
+
+class ShardIntake:
+    """Reading one shard. `corrupt` and `torn` count the damaged and the unfinished places that were met."""
+
+    def __init__(self, root: Path, shard: int, progress: Progress) -> None:
+        self.shard = shard
+        self.corrupt = 0
+        self.torn = 0
+        self.purge_before = 0  # messages with a lower location are to be let go unread
+        self._root = root
+        self._folder = layout.shard_folder(root, shard)
+        self._progress = progress
+        self._reader = ShardReader(root, shard)
+        self._segment: Segment | None = None  # being read
+        self._number = -1  # of that segment, or of the last one that was read to its end
+        self._ordinal: int | None = None  # of the next message there; None before the first was read
+        self._finished = -1  # segments up to this number will not grow any more
+        self._totals: dict[int, int] = {}  # messages in finished segments, as far as somebody asked
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._segment is not None:
+            self._segment.close()
+        self._reader.close()
+
+    def look(self) -> None:
+        """See whether the shard has a writer. Some system calls; once a second is enough."""
+        names = layout.segment_names(self._folder)  # before the lock is tried: a writer that comes now adds others
+        if names and names[-1].number > self._finished and not is_claimed(self._root, self.shard):
+            self._finished = names[-1].number
+
+    def read(self, limit: int) -> Iterator[Found]:
+        """Up to `limit` new messages; what has been handed out counts as read. Raises `SpoolError`."""
+        position = self._position()
+        while limit > 0:
+            segment = self._segment or self._next_segment()
+            if segment is None:
+                return
+            progress = self._progress.segment(segment.identity.base >> SEGMENT_SHIFT)
+            stop, committed = self._readable(position)
+            if stop is not None and stop <= progress.position * UNIT_BYTES:
+                return
+            for found in self._scan(segment, progress, stop, committed):
+                yield found
+                limit -= 1
+                if limit <= 0:
+                    return
+            self._report(segment, progress)
+            progress.position = max(progress.position, segment.end // UNIT_BYTES)
+            if stop is not None:
+                return
+            progress.whole = True
+            self.torn += len(segment.torn)
+            segment.close()
+            self._segment = None
+
+    def _scan(
+        self, segment: Segment, progress: SegmentProgress, stop: int | None, committed: int
+    ) -> Iterator[Found]:
+        """The records of a segment that are new, decoded."""
+        done = progress.done
+        for record in segment.records(progress.position * UNIT_BYTES, stop, committed):
+            if segment.problems:
+                self._report(segment, progress)
+            self._ordinal = record.ordinal + 1
+            if done and (record.location & OFFSET_MASK) in done:
+                done.discard(record.location & OFFSET_MASK)
+                progress.position = (record.offset + record.length) // UNIT_BYTES
+                continue
+            try:
+                envelope = envelopes.decode(record.envelope)
+            except ValueError as error:
+                segment.problems.append(SpoolCorrupt(str(segment.path), record.offset, str(error)))
+                self._report(segment, progress)
+                progress.position = (record.offset + record.length) // UNIT_BYTES
+                continue
+            progress.position = (record.offset + record.length) // UNIT_BYTES
+            if not envelope.queue_id:  # a message that was moved here lives by its row in the journal alone
+                yield record, envelope, progress
+
+    def _position(self) -> Position | None:
+        """The committed position; also learns from it which segments are finished."""
+        position = self._reader.committed()
+        if position is not None and position.segment > self._finished + 1:
+            self._finished = position.segment - 1
+        return position
+
+    def _readable(self, position: Position | None) -> tuple[int | None, int]:
+        """For the segment being read: up to which offset (None: to its end), and what is known to be committed."""
+        here = position is not None and position.segment == self._number
+        committed = position.offset if position is not None and here else 0
+        return (None, committed) if self._number <= self._finished else (committed, committed)
+
+    def _next_segment(self) -> Segment | None:
+        """Open the segment behind the last one."""
+        for name in layout.segment_names(self._folder):
+            if name.number > self._number:
+                self._segment = Segment.named(self._root, self.shard, name)
+                self._totals.pop(self._number, None)
+                self._number = name.number
+                self._ordinal = None
+                return self._segment
+        return None
+
+    def _report(self, segment: Segment, progress: SegmentProgress) -> None:
+        """Tell what is damaged. It is never settled, so the segment is kept, and each restart tells again."""
+        for problem in segment.problems:
+            self.corrupt += 1
+            log.corrupt(problem.path, problem.offset_bytes, problem.reason)
+            offset = problem.offset_bytes // UNIT_BYTES
+            if offset >= progress.position:
+                progress.open[offset] = None
+        segment.problems.clear()
+
+    # What is not read yet
+
+    def purge(self) -> int:
+        """Let go everything that can be read now; returns how many messages that is. They go as they are read."""
+        count = self.unread()
+        self.purge_before = self.end()
+        return count
+
+    def end(self) -> int:
+        """A location that is greater than those of all messages that can be read now."""
+        position = self._position()
+        if position is not None and position.segment > self._finished:
+            return queueid.pack(self.shard, position.segment, position.offset)
+        return queueid.pack(self.shard, self._finished + 1, 0)
+
+    def is_passed(self, end: int) -> bool:
+        """Whether every message with a location below `end` has been read."""
+        _, number, offset = queueid.unpack(end)
+        if self._segment is None or number != self._number:
+            return all(name.number >= number for name in self._unread_names())
+        progress = self._progress.segment(end >> SEGMENT_SHIFT)
+        return offset <= progress.position * UNIT_BYTES
+
+    def unread(self) -> int:
+        """Messages that can be read and have not been. A few system calls, and a look into segments not met before."""
+        position = self._position()
+        return sum(self._left(name, position) for name in self._unread_names())
+
+    def records(self) -> Iterator[tuple[Record, Envelope]]:
+        """All messages not read yet, without reading them in. For people; may take long."""
+        position = self._position()
+        for name in self._unread_names():
+            progress = self._progress.segments.get(queueid.pack(self.shard, name.number, 0) >> SEGMENT_SHIFT)
+            start, done = (progress.position, progress.done) if progress else (0, set())
+            if name.number > self._finished and (position is None or position.segment != name.number):
+                return
+            stop = position.offset if position is not None and name.number > self._finished else None
+            segment = Segment.named(self._root, self.shard, name)
+            try:
+                for record in segment.records(start * UNIT_BYTES, stop):
+                    if (record.location & OFFSET_MASK) not in done and record.location >= self.purge_before:
+                        try:
+                            envelope = envelopes.decode(record.envelope)
+                        except ValueError:
+                            continue  # will be told when it is read in
+                        if not envelope.queue_id:
+                            yield record, envelope
+            finally:
+                segment.close()
+
+    def is_unread(self, location: int) -> bool:
+        """Whether a location of this shard lies ahead of what has been read."""
+        _, number, offset = queueid.unpack(location)
+        if number != self._number or self._segment is None:
+            return number > self._number
+        progress = self._progress.segment(location >> SEGMENT_SHIFT)
+        return offset >= progress.position * UNIT_BYTES
+
+    def _unread_names(self) -> list[SegmentName]:
+        first = self._number if self._segment is not None else self._number + 1
+        return [name for name in layout.segment_names(self._folder) if name.number >= first]
+
+    def _left(self, name: SegmentName, position: Position | None) -> int:
+        """Messages in one segment that can be read and have not been."""
+        if position is not None and position.segment == name.number:
+            total = position.messages
+        elif name.number > self._finished:
+            return 0
+        else:
+            total = self._total(name)
+        progress = self._progress.segments.get(queueid.pack(self.shard, name.number, 0) >> SEGMENT_SHIFT)
+        if progress is None:
+            return total
+        read = self._ordinal if name.number == self._number else None
+        if read is None:
+            read = 0 if not progress.position else self._first_ordinal(name, progress.position, total)
+        return max(0, total - read - len(progress.done))
+
+    def _total(self, name: SegmentName) -> int:
+        """Messages in a finished segment."""
+        total = self._totals.get(name.number)
+        if total is None:
+            segment = Segment.named(self._root, self.shard, name)
+            try:
+                total = self._totals[name.number] = count_messages(segment)
+            finally:
+                segment.close()
+        return total
+
+    def _first_ordinal(self, name: SegmentName, offset: int, total: int) -> int:
+        """The ordinal of the first message at or behind an offset (units)."""
+        segment = Segment.named(self._root, self.shard, name)
+        try:
+            return segment.read(offset * UNIT_BYTES).ordinal
+        except SpoolCorrupt:
+            return total  # nothing stands there: all of it was read
+        finally:
+            segment.close()
+
+
+def count_messages(segment: Segment) -> int:
+    """How many messages a finished segment has, told by its last record: the search goes backwards from the end."""
+    prefix = segment.identity.prefix
+    stop = segment.size()
+    while stop > 0:
+        start = max(0, stop - SCAN_BYTES)
+        data = segment.pread(stop - start + HEADER_BYTES, start)  # a header that begins in this piece, whole
+        at = data.rfind(prefix, 0, stop - start + PREFIX_END)
+        while at >= PREFIX_START:
+            header = segment.identity.parse(data, at - PREFIX_START)
+            if header is not None and not (start + at - PREFIX_START) % UNIT_BYTES:
+                return header.ordinal + (1 if header.kind == MESSAGE else 0)
+            at = data.rfind(prefix, 0, at)
+        stop = start
+    return 0
+
+
+class Intake:
+    """All shards of a spool, in turns."""
+
+    def __init__(self, root: Path, progress: Progress) -> None:
+        self._root = root
+        self._progress = progress
+        self._shards: dict[int, ShardIntake] = {}
+        self._turns: list[ShardIntake] = []
+        self._failed: set[int] = set()  # shards that could not be read, until the next look
+        self.look()
+
+    def close(self) -> None:
+        """Close all files."""
+        for shard in self._turns:
+            shard.close()
+
+    def look(self) -> None:
+        """Find new shards, and see which ones have a writer. Some system calls a shard."""
+        self.find()
+        self._failed.clear()
+        for shard in self._turns:
+            shard.look()
+
+    def find(self) -> None:
+        """Find new shards."""
+        for number in layout.shard_numbers(self._root):
+            if number not in self._shards:
+                self._shards[number] = ShardIntake(self._root, number, self._progress)
+                self._turns.append(self._shards[number])
+
+    def read(self, room: int) -> Iterator[tuple[ShardIntake, Found]]:
+        """New messages, at most `room` and at most one turn's share, from all shards alike."""
+        if not self._turns or room <= 0:
+            return
+        share = max(1, min(room, READ_AT_ONCE) // len(self._turns))
+        self._turns.append(self._turns.pop(0))
+        for shard in self._turns:
+            if shard.shard in self._failed:
+                continue
+            try:
+                for found in shard.read(min(share, room)):
+                    room -= 1
+                    yield shard, found
+            except SpoolError as error:
+                self._failed.add(shard.shard)
+                log.problem(str(error), shard=shard.shard)
+            if room <= 0:
+                return
+
+    def unread(self) -> int:
+        """Messages that have been accepted and not read in."""
+        return sum(shard.unread() for shard in self._turns)
+
+    def is_unread(self, location: int) -> bool:
+        """Whether there may be a message at a location that has not been read in."""
+        shard = self._shards.get(location >> SHARD_SHIFT)
+        return shard is not None and shard.is_unread(location)
+
+    def records(self) -> Iterator[tuple[Record, Envelope]]:
+        """All messages that have not been read in."""
+        for shard in list(self._turns):
+            yield from shard.records()
+
+    def purge(self) -> int:
+        """Let go all messages that have not been read in; returns how many they are."""
+        return sum(shard.purge() for shard in self._turns)
+
+    def ends(self) -> dict[int, int]:
+        """For each shard, a location that is greater than those of all messages that can be read now."""
+        return {shard.shard: shard.end() for shard in self._turns}
+
+    def has_passed(self, ends: dict[int, int]) -> bool:
+        """Whether everything below these locations has been read."""
+        return all(self._shards[shard].is_passed(end) for shard, end in ends.items())
+
+    def segments(self) -> set[int]:
+        """The segments of all shards, named as in `mta.qmgr.progress`."""
+        return {
+            queueid.pack(number, name.number, 0) >> SEGMENT_SHIFT
+            for number in self._shards
+            for name in layout.segment_names(layout.shard_folder(self._root, number))
+        }
+
+    def damage(self) -> tuple[int, int]:
+        """How many damaged and how many unfinished places have been met."""
+        return sum(shard.corrupt for shard in self._turns), sum(shard.torn for shard in self._turns)
