@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("mta", deadline=None)  # a slow machine fails nothing
+hypothesis.settings.load_profile("mta")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PATIENCE_S = 30.0  # far more than anything here takes, so that a slow machine fails nothing

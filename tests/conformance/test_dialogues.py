@@ -189,7 +189,7 @@ def test_all_rows_are_there() -> None:
     assert names >= SKIPPED.keys() | DEVIATIONS.keys() | KEEPING | SMALL.keys()
 
 
-@pytest.mark.parametrize("piece_bytes", [0, 1])
+@pytest.mark.parametrize("piece_bytes", [0, 7])
 @pytest.mark.parametrize("row", ROWS)
 def test_in_memory(row: dict[str, Any], piece_bytes: int) -> None:
     terms = memory.terms(message_bytes=SMALL.get(row["id"], MESSAGE_BYTES), errors=20)
