@@ -17,7 +17,7 @@ from gevent.socket import wait_read
 from mta import fastparse, ipc, log
 from mta.child import ChildContext
 from mta.config import Config
-from mta.deliver import maildir
+from mta.deliver import maildir, relay
 from mta.deliver.attempt import Transport
 from mta.deliver.discard import Discard
 from mta.deliver.link import Link
@@ -40,7 +40,7 @@ def make_transports(config: Config) -> dict[str, Transport]:
         elif settings.kind == "maildir":
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
         else:
-            made[name] = relay.make(name, settings, config.hostname, SpoolMessages(spool))
+            made[name] = relay.make(settings, config.hostname, SpoolMessages(spool))
     return made
 
 

@@ -11,15 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from xxhash import xxh3_64, xxh3_64_intdigest
+from xxhash import xxh3_64
 
 from mta import envelope as envelopes
 from mta.envelope import Envelope
-from mta.errors import SpoolCorrupt, SpoolError, SpoolFailed
+from mta.errors import SpoolCorrupt, SpoolFailed
 from mta.spool import layout, queueid
-from mta.spool.record import HEADER_BYTES, MESSAGE, Header, Identity
+from mta.spool.recovery import Segment
 
-READ_BYTES = 16384  # the first read: most mail is smaller, and what is too much costs a copy of memory
 CHUNK_BYTES = 262144  # of a large body: few calls, little memory
 SEGMENTS_OPEN = 8  # kept open, the last used; a deleted segment that is open still takes space
 
@@ -94,67 +93,34 @@ class LargeMessage:
             raise SpoolCorrupt(str(self._path), 0, "the body's checksum is wrong")
 
 
-class _Segment:
-    """A segment open for reading."""
-
-    __slots__ = ("fd", "identity", "path")
-
-    def __init__(self, path: Path, identity: Identity) -> None:
-        self.path = path
-        self.identity = identity
-        self.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-
 class SpoolMessages:
     """Reads from a spool on disk."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._segments: OrderedDict[int, _Segment] = OrderedDict()  # by location of their start, last used last
+        self._segments: OrderedDict[int, Segment] = OrderedDict()  # by location of their start, last used last
 
     def read(self, location: int) -> Message:
         """The message at `location`. Blocks for a read of the disk; raises `SpoolError`."""
         shard, number, offset = queueid.unpack(location)
+        segment = self._open(shard, number)
+        record, body = segment.message(offset)
         try:
-            segment = self._open(shard, number)
-            data = os.pread(segment.fd, READ_BYTES, offset)
-            header = segment.identity.parse(data, 0)
-            if header is None or header.kind != MESSAGE:
-                raise SpoolCorrupt(str(segment.path), offset, "no message starts here")
-            wanted = HEADER_BYTES + header.envelope_bytes + (0 if header.body_file else header.body_bytes)
-            if wanted > len(data) == READ_BYTES:
-                data += os.pread(segment.fd, wanted - READ_BYTES, offset + READ_BYTES)
-        except OSError as error:
-            raise SpoolFailed(f"{queueid.text(location)}: {error.strerror}") from error
-        return self._message(segment, offset, header, data)
-
-    def _message(self, segment: _Segment, offset: int, header: Header, data: bytes) -> Message:
-        body_start = HEADER_BYTES + header.envelope_bytes
-        if not segment.identity.verify(data, 0, header.envelope_bytes):
-            raise SpoolCorrupt(str(segment.path), offset, "the checksum of header and envelope is wrong")
-        try:
-            envelope = envelopes.decode(data[HEADER_BYTES:body_start])
+            envelope = envelopes.decode(record.envelope)
         except ValueError as error:
             raise SpoolCorrupt(str(segment.path), offset, str(error)) from error
-        if header.body_file:
-            path = layout.bodies_folder(self._root) / layout.body_name(header.body_file)
-            return LargeMessage(envelope, path, header.body_bytes, header.body_hash)
-        body = data[body_start : body_start + header.body_bytes]
-        if xxh3_64_intdigest(body) != header.body_hash:
-            raise SpoolCorrupt(str(segment.path), offset, "the body's checksum is wrong")
-        return SmallMessage(envelope, body)
+        if body is not None:
+            return SmallMessage(envelope, body)
+        path = layout.bodies_folder(self._root) / layout.body_name(record.body_file)
+        return LargeMessage(envelope, path, record.body_bytes, record.body_hash)
 
-    def _open(self, shard: int, number: int) -> _Segment:
+    def _open(self, shard: int, number: int) -> Segment:
         base = queueid.pack(shard, number, 0)
         segment = self._segments.get(base)
         if segment is not None:
             self._segments.move_to_end(base)
             return segment
-        folder = layout.shard_folder(self._root, shard)
-        for name in layout.segment_names(folder):
-            if name.number == number:
-                segment = self._segments[base] = _Segment(folder / name.file, Identity(shard, number, name.seed))
-                if len(self._segments) > SEGMENTS_OPEN:
-                    os.close(self._segments.popitem(last=False)[1].fd)
-                return segment
-        raise SpoolError(f"segment {number:x} of shard {shard} does not exist")
+        segment = self._segments[base] = Segment.open(self._root, shard, number)
+        if len(self._segments) > SEGMENTS_OPEN:
+            self._segments.popitem(last=False)[1].close()
+        return segment

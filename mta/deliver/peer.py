@@ -1,0 +1,238 @@
+"""One connection to a next hop: a raw socket that does not block, and the conversation (`mta.smtp.client`) on it.
+
+The methods that talk switch greenlets while they wait. None waits longer than its deadline: whoever owns the connection
+calls `expire` now and then, which shuts an overdue socket down, so that the wait ends by itself. That costs nothing a
+message, where a timer for each wait would.
+
+Deadlines: `timeout_s` for each reply, counted anew when a whole reply has come (not when some bytes have, so that
+nobody can stretch it); twice that for the reply to the content (RFC 5321 section 4.5.3.2.6 has ten minutes there and
+five elsewhere); for sending content `timeout_s` and what `SLOWEST_BYTES_S` makes of its size.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Any, NamedTuple
+
+import gevent
+from gevent.hub import get_hub
+from gevent.socket import wait_write
+from greenlet import getcurrent
+
+from mta.errors import PeerError
+from mta.fastparse import Stuffer
+from mta.smtp.client import Client, Mail, Step
+
+RECEIVE_BYTES = 4096  # replies are short
+SLOWEST_BYTES_S = 1000  # content to a next hop slower than this is not worth waiting for
+BACKLOG_PAUSE_S = 0.05  # a unix socket with a full backlog refuses at once instead of letting us wait
+READ = 1  # libev's events
+READ_OR_WRITE = 3
+
+
+class Address(NamedTuple):
+    """Where to connect to, resolved: the family, and what `socket.connect` takes."""
+
+    family: int
+    target: tuple[Any, ...] | str
+
+
+class Connection:
+    """An established connection. Belongs to one greenlet at a time, or to nobody while it is idle."""
+
+    def __init__(self, sock: socket.socket, client: Client, timeout_s: float) -> None:
+        """`sock` is connected and does not block; it becomes this object's own."""
+        self.client = client
+        self._socket = sock
+        self._timeout_s = timeout_s
+        self._deadline_at = monotonic() + timeout_s  # monotonic
+        self.expired = False  # the deadline has passed
+        self._hub = get_hub()
+        self._readable = self._hub.loop.io(sock.fileno(), READ)
+        self._movable = self._hub.loop.io(sock.fileno(), READ_OR_WRITE)
+
+    # --- at work
+
+    def greet(self) -> None:
+        """Until the server is ready for mail, or the connection is closed. Waits."""
+        self._converse()
+
+    def transact(self, mail: Mail, chunks: Callable[[], Iterable[bytes]]) -> None:
+        """Send one mail; afterwards the client has its verdicts. Waits.
+
+        `chunks` gives the content, and is called once when the server wants it. What it raises goes to the caller, and
+        the connection cannot be used any more.
+        """
+        client = self.client
+        client.begin(mail)
+        self._deadline_at = monotonic() + self._timeout_s
+        self._converse()
+        if client.step is Step.CONTENT:
+            self._deadline_at = monotonic() + self._timeout_s + mail.size_bytes / SLOWEST_BYTES_S
+            self._send_content(chunks())
+        if client.step is Step.READ:
+            self._deadline_at = monotonic() + 2 * self._timeout_s
+            self._converse()
+
+    def _converse(self) -> None:
+        """Send and receive while it is the server's turn."""
+        client = self.client
+        while client.step is Step.READ:
+            output = client.take_output()
+            if output:
+                self._send((output,))
+            if client.step is Step.READ:
+                self._wait(self._readable)
+                self._receive()
+
+    def _send_content(self, chunks: Iterable[bytes]) -> None:
+        """Content and its end, in one write where there is one chunk."""
+        stuffer = Stuffer()
+        held = b""
+        for chunk in chunks:
+            if held:
+                self._send((held,))
+                if self.client.step is not Step.CONTENT:
+                    return  # refused or lost in the middle
+            held = stuffer.feed(chunk)
+        self._send((held, stuffer.finish()))
+        if self.client.step is Step.CONTENT:
+            self.client.content_sent()
+
+    def _send(self, pieces: Sequence[bytes]) -> None:
+        """Send all, unless the conversation ends meanwhile. Goes on reading while the server does not.
+
+        A server may stop reading until we read its replies (RFC 2920 section 3.1); and one that refuses early says so
+        before it closes.
+        """
+        client = self.client
+        step = client.step
+        try:
+            sent = self._socket.sendmsg(pieces)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._broken(error)
+            return
+        if sent == sum(map(len, pieces)):
+            return
+        rest = memoryview(b"".join(pieces))[sent:]
+        while rest:
+            self._wait(self._movable)
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                self._receive()
+                if client.step is not step:
+                    return
+            except OSError as error:
+                self._broken(error)
+                return
+
+    def _receive(self) -> None:
+        """Take what is there. No data means that nothing more will come."""
+        client = self.client
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error.strerror or repr(error))
+            return
+        if not data:
+            self._lost("the connection was closed")
+            return
+        replies = client.replies
+        client.receive(data)
+        if client.replies != replies and client.step is Step.READ:
+            self._deadline_at = monotonic() + self._timeout_s
+
+    def _broken(self, error: OSError) -> None:
+        """Nothing more can be sent; the server may have said why before it closed."""
+        client = self.client
+        while client.step is not Step.CLOSED:
+            try:
+                data = self._socket.recv(RECEIVE_BYTES)
+            except OSError:
+                break
+            if not data:
+                break
+            client.receive(data)
+        self._lost(error.strerror or repr(error))
+
+    def _lost(self, reason: str) -> None:
+        self.client.lost("4.4.2", "timed out" if self.expired else reason)
+
+    def _wait(self, watcher: Any) -> None:
+        """Until the socket is ready; `expire` makes it so when the deadline has passed."""
+        watcher.start(getcurrent().switch)
+        try:
+            self._hub.switch()
+        finally:
+            watcher.stop()
+
+    # --- for its owner
+
+    def overdue(self, now: float) -> bool:
+        """Whether the deadline of what it waits for, or of its idleness, is over at `now` (monotonic)."""
+        return now >= self._deadline_at
+
+    def expire(self) -> None:
+        """End a conversation that is overdue."""
+        self.expired = True
+        with suppress(OSError):  # the other side may be faster
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def idle(self, on_event: Callable[["Connection"], None], idle_s: float) -> None:
+        """Nobody uses the connection, for `idle_s` at most. `on_event`: the server says something, or closes it."""
+        self._deadline_at = monotonic() + idle_s
+        self._readable.start(on_event, self)
+
+    def resume(self) -> None:
+        """The connection is idle no longer."""
+        self._readable.stop()
+
+    def close(self) -> None:
+        """Close the socket; QUIT first where the server waits for a command, its answer is not waited for."""
+        if self.client.step is Step.READY:
+            with suppress(OSError):
+                self._socket.send(b"QUIT\r\n")
+        for watcher in (self._readable, self._movable):
+            watcher.stop()
+            watcher.close()
+        self._socket.close()
+
+
+class ConnectError(PeerError):
+    """No connection to the destination, or not one that takes mail; `code` is the enhanced code."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def connect(address: Address, timeout_s: float) -> socket.socket:
+    """A connected socket that does not block. Waits, at most `timeout_s`; raises `ConnectError`."""
+    give_up_at = monotonic() + timeout_s
+    sock = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        while (number := sock.connect_ex(address.target)) == errno.EAGAIN and monotonic() < give_up_at:
+            gevent.sleep(BACKLOG_PAUSE_S)
+        if number == errno.EINPROGRESS:
+            wait_write(sock.fileno(), timeout=timeout_s, timeout_exc=TimeoutError(errno.ETIMEDOUT, "timed out"))
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        if address.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except OSError as error:
+        sock.close()
+        raise ConnectError("4.4.1", f"cannot connect: {error.strerror or error}") from None
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,248 @@
+"""The transports that speak SMTP or LMTP to a configured host.
+
+Up to `concurrency` connections are open. Each busy one has a greenlet that takes one work after the other from the
+common queue; one that finds the queue empty stays open for `IDLE_S` without a greenlet, watched for the server
+closing it.
+
+A reused connection may turn out to be dead. Where the server has not answered the new transaction's MAIL, the mail is
+tried once more on a fresh connection; that is safe, since content is sent only later.
+
+When a connection cannot be made while others to the same destination work, the destination limits us: the work goes to
+one of the others. When none works, the destination is down: everything that waits for it is deferred at once, and the
+outcome tells the queue manager so.
+"""
+
+import traceback
+from collections import deque
+from time import monotonic
+
+import gevent
+from gevent.hub import get_hub
+
+from mta import log
+from mta.config import Transport as Settings
+from mta.deliver.attempt import DEFERRED, DELIVERED, Work
+from mta.deliver.endpoint import Endpoint
+from mta.deliver.messages import Message, Messages
+from mta.deliver.peer import ConnectError, Connection, connect
+from mta.errors import SpoolError
+from mta.ipc import Result
+from mta.smtp.client import Client, Mail, Protocol, Step
+
+IDLE_S = 5.0  # servers keep an idle connection for minutes, or for 10 s when they are busy (Postfix)
+SWEEP_S = 0.5  # deadlines are looked at so often, and more often where they are short
+LIMITED_S = 10.0  # no more connections for so long where one was refused while others work
+
+
+class _Courier:
+    """A busy connection's place: `connection` is None until one is made; `work` is what it has in hand."""
+
+    __slots__ = ("connection", "work")
+
+    def __init__(self, connection: Connection | None, work: Work) -> None:
+        self.connection = connection
+        self.work: Work | None = work
+
+
+class Relay:
+    """The transport."""
+
+    def __init__(
+        self, endpoint: Endpoint, protocol: Protocol, hostname: bytes, settings: Settings, messages: Messages
+    ) -> None:
+        """`hostname` is what we call ourselves; of `settings` the limits are used."""
+        self._endpoint = endpoint
+        self._protocol = protocol
+        self._hostname = hostname
+        self._settings = settings
+        self._messages = messages
+        self._waiting: deque[Work] = deque()
+        self._busy = 0  # couriers, those included that are still connecting
+        self._idle: list[Connection] = []  # longest idle first
+        self._open: set[Connection] = set()  # all that have a socket
+        self._working = 0  # of those, the ones that were ready for mail
+        self._limited_until_at = 0.0  # monotonic
+        self._sweep_s = min(SWEEP_S, settings.timeout_s / 4)
+        self._sweeper = get_hub().loop.timer(self._sweep_s, self._sweep_s)
+
+    def take(self, works: list[Work]) -> None:
+        """Queue works, and put connections to work on them: idle ones first, then new ones."""
+        waiting = self._waiting
+        waiting.extend(works)
+        while waiting:
+            if self._idle:
+                connection = self._idle.pop()
+                connection.resume()
+                self._start(_Courier(connection, waiting.popleft()))
+            elif self._busy < self._settings.concurrency and not self._limited():
+                self._start(_Courier(None, waiting.popleft()))
+            else:
+                break
+
+    def abandon(self) -> None:
+        """Forget the works no connection has begun."""
+        while self._waiting:
+            self._waiting.popleft().forget()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._drop(self._idle.pop())
+
+    # --- couriers
+
+    def _start(self, courier: _Courier) -> None:
+        self._busy += 1
+        greenlet = gevent.spawn(self._run, courier)
+        greenlet.link_exception(lambda ended: self._fault(courier, ended.exception))
+
+    def _run(self, courier: _Courier) -> None:
+        """One work after the other, until none waits. The greenlet of a courier."""
+        while courier.work is not None:
+            try:
+                self._attempt(courier, courier.work)
+            except ConnectError as error:
+                self._unreachable(courier.work, error)
+                courier.work = None
+                break
+            courier.work = self._waiting.popleft() if self._waiting else None
+        self._busy -= 1
+        if courier.connection is not None:
+            self._idle.append(courier.connection)
+            courier.connection.idle(self._on_idle_event, IDLE_S)
+
+    def _attempt(self, courier: _Courier, work: Work) -> None:
+        """Deliver one work, and report it; the courier keeps its connection if that can be used again.
+
+        Raises `ConnectError` when there is no connection to be had; the work is not reported then.
+        """
+        try:
+            message = self._messages.read(work.job.location)
+        except SpoolError as error:
+            work.settle_read(None, self._endpoint.label, [], error)
+            return
+        reused = courier.connection is not None
+        while True:
+            connection = courier.connection or self._connect()
+            courier.connection = connection
+            client = connection.client
+            try:
+                connection.transact(_mail(message, work.job.recipients, client), message.chunks)
+            except SpoolError as error:
+                self._let_go(courier)
+                work.settle_read(message.envelope, self._endpoint.label, [], error)
+                return
+            if client.step is Step.READY:
+                break
+            self._let_go(courier)
+            if not (reused and client.untouched and not connection.expired):
+                break
+            reused = False
+        self._report(work, message, client)
+
+    def _report(self, work: Work, message: Message, client: Client) -> None:
+        label = self._endpoint.label
+        verdicts = client.verdicts
+        if len(verdicts) == 1 and verdicts[0].status == DELIVERED:
+            work.delivered(message.envelope, label, verdicts[0].text)
+            return
+        results = [Result(index, *verdict) for index, verdict in zip(work.job.recipients, verdicts, strict=True)]
+        work.settle(message.envelope, label, results)
+
+    def _fault(self, courier: _Courier, error: BaseException) -> None:
+        """A courier ended by a fault of ours: its work is deferred, since a newer version may not have it."""
+        log.problem("a delivery failed", error="".join(traceback.format_exception(error)))
+        self._busy -= 1
+        self._let_go(courier)
+        if courier.work is not None:
+            courier.work.settle_all(None, self._endpoint.label, DEFERRED, "4.3.0", "internal error")
+        self.take([])
+
+    # --- connections
+
+    def _connect(self) -> Connection:
+        """A connection that is ready for mail. Waits; raises `ConnectError`."""
+        failure = ConnectError("4.4.1", "the next hop has no address")
+        for address in self._endpoint.addresses():
+            try:
+                sock = connect(address, self._settings.connect_timeout_s)
+            except ConnectError as error:
+                failure = error
+                continue
+            client = Client(self._hostname, self._protocol)
+            connection = Connection(sock, client, self._settings.timeout_s)
+            self._open.add(connection)
+            if len(self._open) == 1:
+                self._sweeper.again(self._sweep)
+            connection.greet()
+            if client.failure is None:
+                self._working += 1
+                return connection
+            self._close(connection)
+            failure = ConnectError(client.failure.code, client.failure.text)
+        raise failure
+
+    def _unreachable(self, work: Work, error: ConnectError) -> None:
+        """A courier found no connection for its work."""
+        if self._working:
+            self._limited_until_at = monotonic() + LIMITED_S
+            self.take([work])
+            return
+        for one in (work, *self._waiting):
+            try:
+                envelope = self._messages.read(one.job.location).envelope
+            except SpoolError as unreadable:
+                one.settle_read(None, self._endpoint.label, [], unreadable)
+                continue
+            one.settle_all(envelope, self._endpoint.label, DEFERRED, error.code, str(error), destination_down=True)
+        self._waiting.clear()
+
+    def _limited(self) -> bool:
+        return self._working > 0 and monotonic() < self._limited_until_at
+
+    def _let_go(self, courier: _Courier) -> None:
+        if courier.connection is not None:
+            self._drop(courier.connection)
+            courier.connection = None
+
+    def _drop(self, connection: Connection) -> None:
+        """Close a connection that was ready for mail once."""
+        self._working -= 1
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        connection.close()
+        self._open.discard(connection)
+        if not self._open:
+            self._sweeper.stop()
+
+    def _on_idle_event(self, connection: Connection) -> None:
+        """The server closed an idle connection, or said something nobody asked for."""
+        self._idle.remove(connection)
+        self._drop(connection)
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        for connection in [one for one in self._idle if one.overdue(now)]:
+            self._idle.remove(connection)
+            self._drop(connection)
+        for connection in self._open:
+            if connection.overdue(now):
+                connection.expire()
+
+
+def _mail(message: Message, recipients: tuple[int, ...], client: Client) -> Mail:
+    """The envelope for those `recipients`. SMTPUTF8 is dropped where it was declared, is not offered and not needed."""
+    envelope = message.envelope
+    addresses = [envelope.recipients[index] for index in recipients]
+    smtputf8 = envelope.smtputf8
+    if smtputf8 and not client.offers(b"SMTPUTF8"):
+        header = next(iter(message.chunks()), b"").partition(b"\r\n\r\n")[0]
+        smtputf8 = not all(part.isascii() for part in (envelope.sender, *addresses, header))
+    return Mail(envelope.sender, addresses, message.size_bytes, envelope.eight_bit, smtputf8)
+
+
+def make(settings: Settings, hostname: str, messages: Messages) -> Relay:
+    """The transport of kind smtp or lmtp; raises `ConfigError` when its host cannot be understood."""
+    protocol = Protocol.LMTP if settings.kind == "lmtp" else Protocol.SMTP
+    return Relay(Endpoint(settings.host), protocol, hostname.encode("ascii", "replace"), settings, messages)

@@ -1,0 +1,93 @@
+"""Replies as a client reads them (RFC 5321 section 4.2): bytes in, whole replies out, nothing a peer sends trusted.
+
+A line may end in a bare LF, and be longer than the 512 bytes of RFC 5321 section 4.5.3.1.5, within a bound; everything
+else that is not a reply raises.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from mta.errors import PeerError
+from mta.smtp import limits
+
+LINE_BYTES = 4 * limits.REPLY_LINE_BYTES  # some servers quote whole policies or URLs in a line
+TEXT_CHARACTERS = 400  # of a reply's text that are kept for the log and for people
+
+_CODE = re.compile(rb"[2-5][0-9][0-9](?=[ -]|$)")
+_ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |$)")
+_UNPRINTABLE = re.compile(r"[^ -~]")
+
+
+class Reply(NamedTuple):
+    """One reply: its code, and the text of each line."""
+
+    code: int
+    lines: list[bytes]
+
+    @property
+    def enhanced(self) -> str:
+        """The enhanced status code (RFC 2034 section 4); where there is none that fits the code: `2.0.0` and so on."""
+        match = _ENHANCED.match(self.lines[0])
+        if match and match[1][0] == self.code // 100 + 48:
+            return match[1].decode()
+        return f"{self.code // 100}.0.0"
+
+    @property
+    def text(self) -> str:
+        """Code and text on one line of printable ASCII; lines joined by blanks, what is too long cut."""
+        return f"{self.code} {printable(b' '.join(self.lines))}".rstrip()
+
+
+class ReplyError(PeerError):
+    """The peer said something that is no reply. Nothing it says afterwards can be understood."""
+
+
+class ReplyReader:
+    """Cuts what a peer sends into replies. Holds at most one reply, within the limits above."""
+
+    __slots__ = ("_code", "_lines", "_rest")
+
+    def __init__(self) -> None:
+        self._rest = b""  # of a line not yet ended
+        self._code = 0  # of a reply whose last line has not come; 0 when there is none
+        self._lines: list[bytes] = []
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """The replies that are whole with `data`. Raises `ReplyError` behind those in front of a bad line."""
+        lines = (self._rest + data if self._rest else data).split(b"\n")
+        self._rest = lines.pop()
+        for line in lines:
+            reply = self._line(line)
+            if reply is not None:
+                yield reply
+        if len(self._rest) > LINE_BYTES:
+            raise ReplyError(f"a reply line of more than {LINE_BYTES} bytes")
+
+    def _line(self, line: bytes) -> Reply | None:
+        line = line.removesuffix(b"\r")
+        if len(line) > LINE_BYTES:
+            raise ReplyError(f"a reply line of more than {LINE_BYTES} bytes")
+        if not _CODE.match(line):
+            raise ReplyError(f"no reply: {printable(line)[:100]}")
+        code = int(line[:3])
+        if self._code and code != self._code:
+            raise ReplyError(f"a reply of {self._code} goes on with {code}")
+        self._lines.append(line[4:])
+        if line[3:4] == b"-":
+            if len(self._lines) > limits.MULTILINE_REPLY_LINES:
+                raise ReplyError(f"a reply of more than {limits.MULTILINE_REPLY_LINES} lines")
+            self._code = code
+            return None
+        reply = Reply(code, self._lines)
+        self._code = 0
+        self._lines = []
+        return reply
+
+
+def printable(data: bytes) -> str:
+    """A peer's bytes as printable ASCII of at most `TEXT_CHARACTERS`; other bytes become `\\xNN`."""
+    text = data[:TEXT_CHARACTERS].decode("latin-1")
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match[0]):02x}", text)[:TEXT_CHARACTERS]
