@@ -26,7 +26,7 @@ RETRY_S = 1.0  # after a failure of the journal
 LOOK_S = 1.0  # between looks for new and for abandoned shards
 MOVE_S = 5.0  # between looks for segments with few survivors
 
-CONNECTION_WINDOW = 8  # messages in flight per connection of smtp and lmtp: one at work, others on the way there and back
+CONNECTION_WINDOW = 8  # messages in flight per connection of smtp and lmtp: one at work, others coming and going
 BATCH_WINDOW = 2048  # messages in flight for transports that work in batches
 
 
@@ -144,7 +144,8 @@ class Core:
                 census.finish(self.cleaner.reserve)
             except SpoolError as error:
                 log.problem(str(error))
-        self.cleaner.free()
+        if not self.pending():  # what the batch says is not true before it is on disk
+            self.cleaner.free()
         if now >= self._move_at and self.healthy:
             self._move_at = now + MOVE_S
             if self.cleaner.move_survivors():

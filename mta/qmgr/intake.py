@@ -328,6 +328,10 @@ class Intake:
         """Let go all messages that have not been read in; returns how many they are."""
         return sum(shard.purge() for shard in self._turns)
 
+    def is_purging(self) -> bool:
+        """Whether messages that were let go have not all been passed yet."""
+        return any(not shard.is_passed(shard.purge_before) for shard in self._turns)
+
     def ends(self) -> dict[int, int]:
         """For each shard, a location that is greater than those of all messages that can be read now."""
         return {shard.shard: shard.end() for shard in self._turns}
