@@ -24,8 +24,12 @@ class Processes(Struct, frozen=True, forbid_unknown_fields=True):
 class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on what a client may use."""
 
-    message_bytes: Annotated[Bytes, Meta(description="largest message, announced as SIZE (RFC 1870), in bytes")] = 52428800
-    recipients: Annotated[Count, Meta(description="recipients per message; at least 100 (RFC 5321 section 4.5.3.1.8)")] = 1000
+    message_bytes: Annotated[Bytes, Meta(description="largest message, announced as SIZE (RFC 1870), in bytes")] = (
+        52428800
+    )
+    recipients: Annotated[
+        Count, Meta(description="recipients per message; at least 100 (RFC 5321 section 4.5.3.1.8)")
+    ] = 1000
     connections: Annotated[Count, Meta(description="open connections per worker; one more gets 421")] = 20000
     memory_bytes: Annotated[
         int, Meta(ge=1048576, description="message bytes a worker holds before they are on disk; over it, 452")
@@ -45,7 +49,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
 class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     """An address to take mail on."""
 
-    address: Annotated[str, Meta(description='host and port: "127.0.0.1:2525" or "[::]:25"')]
+    address: Annotated[
+        str, Meta(description='IP address and port: "127.0.0.1:2525" or "[::]:25"', examples=["0.0.0.0:25"])
+    ]
     bare_newlines: Annotated[
         Literal["refuse", "keep"],
         Meta(description="messages with a CR or LF outside CR LF: refuse them with 550, or keep them as they are"),
@@ -56,14 +62,20 @@ class Domains(Struct, frozen=True, forbid_unknown_fields=True):
     """Which domains we take mail for."""
 
     local: Annotated[
-        list[str], Meta(description="accepted recipient domains; mail for any other is refused, never relayed")
+        list[str],
+        Meta(
+            description="accepted recipient domains; mail for any other is refused, never relayed",
+            examples=[["example.org"]],
+        ),
     ] = field(default_factory=list)
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):
     """When to try again, and when to give up."""
 
-    retry_min_s: Annotated[Seconds, Meta(description="wait before the second attempt, in seconds; doubles each time")] = 300.0
+    retry_min_s: Annotated[
+        Seconds, Meta(description="wait before the second attempt, in seconds; doubles each time")
+    ] = 300.0
     retry_max_s: Annotated[Seconds, Meta(description="longest wait between attempts, in seconds")] = 4000.0
     lifetime_s: Annotated[Seconds, Meta(description="age at which a message is given up, in seconds")] = 432000.0
     active: Annotated[Count, Meta(description="messages the queue manager holds in memory at once")] = 20000
@@ -72,9 +84,15 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
 class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     """A way to hand messages on."""
 
-    kind: Annotated[Literal["maildir", "lmtp", "smtp", "discard"], Meta(description="what it does")]
+    kind: Annotated[
+        Literal["maildir", "lmtp", "smtp", "discard"], Meta(description="what it does", examples=["maildir"])
+    ]
     path: Annotated[
-        str, Meta(description="maildir: the folder, with {domain} and {local} of the recipient")
+        str,
+        Meta(
+            description="maildir: the folder, with {domain} and {local} of the recipient",
+            examples=["/var/mail/{domain}/{local}"],
+        ),
     ] = ""
     host: Annotated[str, Meta(description='lmtp and smtp: "127.0.0.1:2600", "[::1]:24" or "unix:/path"')] = ""
     concurrency: Annotated[Count, Meta(description="connections to one destination at once, per delivery worker")] = 20
@@ -85,8 +103,10 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
 class Route(Struct, frozen=True, forbid_unknown_fields=True):
     """Which recipients go by which transport; the first match wins."""
 
-    recipients: Annotated[list[str], Meta(description='patterns: "*@example.org", "user@example.org", "*"')]
-    transport: Annotated[str, Meta(description="a name from [transport.NAME]")]
+    recipients: Annotated[
+        list[str], Meta(description='"*@example.org", "user@example.org" or "*"', examples=[["*@example.org"]])
+    ]
+    transport: Annotated[str, Meta(description="a name from [transport.NAME]", examples=["store"])]
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,8 +119,15 @@ class Log(Struct, frozen=True, forbid_unknown_fields=True):
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole, checked configuration."""
 
-    hostname: Annotated[str, Meta(description="our name in the banner, in EHLO and in Received")]
-    spool: Annotated[str, Meta(description="folder of the spool; relative paths count from this file's folder")]
+    hostname: Annotated[
+        str, Meta(description="our name in the banner, in EHLO and in Received", examples=["mx.example.org"])
+    ]
+    spool: Annotated[
+        str,
+        Meta(
+            description="folder of the spool; relative paths count from this file's folder", examples=["/var/spool/mta"]
+        ),
+    ]
     listen: list[Listen]
     domains: Domains
     transport: dict[str, Transport]

@@ -29,7 +29,7 @@ def _phrase(info: inspect.Type) -> str:
     if isinstance(info, inspect.LiteralType):
         return "one of " + ", ".join(shown(value) for value in info.values)
     if isinstance(info, inspect.ListType):
-        return f"a list, each element {_phrase(info.item_type)}"
+        return f"a list, of {_phrase(info.item_type)} each"
     if isinstance(info, inspect.StrType):
         return "a text"
     if isinstance(info, inspect.BoolType):
@@ -40,12 +40,8 @@ def _phrase(info: inspect.Type) -> str:
 
 
 def _bounds(info: inspect.IntType | inspect.FloatType) -> str:
-    low = info.ge if info.ge is not None else info.gt
-    words = []
-    if low is not None:
-        words.append(f" {'over' if info.gt is not None else 'from'} {low}")
-    if info.le is not None:
-        words.append(f" to {info.le}" if info.ge is not None else f" up to {info.le}")
-    elif info.ge is not None:
-        words.append(" on")
-    return "".join(words)
+    if info.ge is not None and info.le is not None:
+        return f" from {info.ge} to {info.le}"
+    low = f" over {info.gt}" if info.gt is not None else f" of at least {info.ge}" if info.ge is not None else ""
+    high = f" up to {info.le}" if info.le is not None else ""
+    return f"{low}{',' if low and high else ''}{high}"

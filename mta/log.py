@@ -22,6 +22,7 @@ import socket
 import stat
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from time import gmtime, strftime, time
 
 import msgspec
@@ -167,11 +168,14 @@ class _Sink:
 
 
 def _standard_error() -> int:
-    """Standard error as a descriptor whose O_NONBLOCK concerns nobody else."""
-    try:
-        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:  # a socket, or opened by another user: share the descriptor as it is
-        return os.dup(2)
+    """Standard error, as a descriptor of our own where it is a pipe or a terminal: O_NONBLOCK then concerns nobody else.
+
+    A file must stay shared, since its offset is; nor can a socket be opened anew, or what belongs to another user.
+    """
+    if not stat.S_ISREG(os.fstat(2).st_mode):
+        with suppress(OSError):
+            return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    return os.dup(2)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -220,7 +220,11 @@ class Supervisor:
 
     def _stopping(self, exit_code: int) -> Iterator[None]:
         self._family.start_no_more()
-        self._family.stop(self._family.living(), signal.SIGINT, self._timing.fast)
+        for child in self._family.living():
+            if child.ready_at is None:
+                child.kill()  # it has nothing to finish, and perhaps no handler yet
+            else:
+                self._family.stop([child], signal.SIGINT, self._timing.fast)
         while self._family.living():
             yield
         self._end(exit_code)

@@ -1,0 +1,72 @@
+# make run       build, and take mail on 127.0.0.1:2525 into var/mail (conf/dev.toml)
+# make test      all tests that need nothing but this folder
+# make interop   tests with real programs from Debian (installed when absent), and the long crash test
+# make bench     benchmarks: the parts, and everything against Postfix
+# make lint      ruff, mypy --strict, cython-lint
+# make fmt       format the sources
+# make docs      write what is generated from the configuration structs
+# make clean     remove everything that was built
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
+PEERS := postfix swaks dovecot-core dovecot-lmtpd
+
+.PHONY: run test interop bench lint fmt docs clean build peers
+
+run: build
+	$(BIN)/mta run -c conf/dev.toml
+
+test: build
+	$(BIN)/python -m pytest
+
+interop: build peers
+	$(BIN)/python -m pytest -m interop
+
+bench: build
+	$(BIN)/python -m pytest bench --benchmark-only
+	$(BIN)/python bench/vs_postfix.py
+
+lint: build
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/cython-lint mta
+
+fmt: build
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+
+docs: build
+	$(BIN)/python -m mta.config_doc
+
+clean:
+	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find mta bench tests -name __pycache__ -prune -exec rm -rf {} +
+	find mta \( -name '*.so' -o -name '*.html' \) -delete
+	$(foreach source,$(wildcard mta/*.pyx mta/*/*.pyx),rm -f $(source:.pyx=.c);)
+
+build: $(VENV)/built
+
+# Editable: the sources run from this folder, the extension modules are built into it.
+$(VENV)/built: pyproject.toml setup.py $(EXTENSIONS)
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "Python 3.11 to 3.13 is needed (make PYTHON=...)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	touch $@
+
+# Real programs to talk to. Their own services are neither configured nor started.
+peers:
+	@missing=$$(for name in $(PEERS); do \
+		dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; done); \
+	test -z "$$missing" && exit 0; \
+	command -v apt-get >/dev/null || { echo "make interop needs Debian packages:" $$missing >&2; exit 1; }; \
+	if test "$$(id -u)" = 0; then sudo=; \
+	elif command -v sudo >/dev/null; then sudo=sudo; \
+	else echo "make interop needs root or sudo to install:" $$missing >&2; exit 1; fi; \
+	echo "installing:" $$missing; \
+	echo "postfix postfix/main_mailer_type select No configuration" | $$sudo debconf-set-selections; \
+	$$sudo apt-get update -qq && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
