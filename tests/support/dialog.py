@@ -77,8 +77,8 @@ def parse(data: bytes) -> Dialog:
             case b"M:":
                 accepted = accepted or []
                 if text != b"none":
-                    sender, recipients, content = text.split(b" ", 2)
-                    accepted.append(Accepted(sender[1:-1], tuple(recipients.split(b",")), unescape(content)))
+                    sender, recipients, content = map(unescape, text.split(b" ", 2))
+                    accepted.append(Accepted(sender[1:-1], tuple(recipients.split(b",")), content))
             case _:
                 raise DialogError(f"line {number}: neither C nor S nor anything known: {line!r}")
     return Dialog(listener, steps, accepted)
@@ -172,8 +172,10 @@ def hold(dialog: Dialog, peer: Peer) -> None:
                 assert got.endswith(b"\r\n"), f"{where}: {got!r} is no line"
                 assert _matches(step.text, got[:-2]), f"{where}: expected {step.text!r}, got {got!r}"
             case "S+":
-                lines = read_reply(peer)
-                assert lines[-1].startswith(step.text + b" "), f"{where}: expected {step.text!r}, got {lines!r}"
+                code, _, count = step.text.partition(b"*")
+                for _ in range(int(count or 1)):
+                    lines = read_reply(peer)
+                    assert lines[-1].startswith(code + b" "), f"{where}: expected {code!r}, got {lines!r}"
             case "S.":
                 got = peer.read_line()
                 assert got == b"", f"{where}: expected the end of the connection, got {got!r}"

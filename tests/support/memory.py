@@ -83,7 +83,7 @@ class MemoryConnection:
 HOSTNAME = "mx.example.org"
 LOCAL = ["example.org", "bücher.example"]
 MESSAGE_BYTES = 4096
-RECIPIENTS = 3
+RECIPIENTS = 100
 ERRORS = 8
 
 
