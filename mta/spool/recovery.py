@@ -18,7 +18,7 @@ from mta.spool.record import END, HEADER_BYTES, MESSAGE, PREFIX_START, Header, I
 
 CHUNK_BYTES = 262144  # one read of many records
 SPARSE_BYTES = 8192  # one read where bodies are long and are skipped
-DENSE_RECORDS = 8  # records in a chunk that make the next chunk a long one
+SKIP_BYTES = 32768  # a body reaching this far beyond what was read is long
 SCAN_BYTES = 1048576  # one read when looking for a record behind damage
 PAGE_BYTES = 4096  # one read where the disk has unreadable places
 MESSAGE_BYTES = 16384  # first read of a single message: most fit in
@@ -158,13 +158,12 @@ class _Scan:
         self.unsure: list[Record] = []  # valid but for their bodies, which nobody looked at; not known to be committed
         self.gaps: list[tuple[int, str]] = []  # damage behind what is known to be committed, and what kind
         self.chunk = b""
-        self.base = 0  # the chunk's offset
-        self.found = DENSE_RECORDS  # records in the chunk
+        self.base = start  # the chunk's offset
 
     def run(self) -> Iterator[Record]:
         """Walk from record to record; where there is none, look for the next."""
         segment, identity = self.segment, self.segment.identity
-        while self.at + HEADER_BYTES <= self.limit:
+        while self.at < self.limit or self.at < self.known:
             header = self._header(self.at)
             if isinstance(header, str):
                 if self._pass_damage(header):
@@ -179,7 +178,6 @@ class _Scan:
             start = self.at - self.base + HEADER_BYTES
             record = identity.record(header, self.at, self.chunk[start : start + header.envelope_bytes])
             self.at += record.length
-            self.found += 1
             if record.offset < self.known:
                 yield record
             else:
@@ -189,8 +187,9 @@ class _Scan:
 
     def _header(self, at: int) -> Header | str:
         """The verified header at an offset, with its envelope in the chunk; or what is wrong ("" for nothing there)."""
-        if at - self.base + HEADER_BYTES > len(self.chunk):
-            self._fill(at, CHUNK_BYTES if self.found >= DENSE_RECORDS else SPARSE_BYTES)
+        beyond = at - self.base - len(self.chunk)
+        if beyond > -HEADER_BYTES:
+            self._fill(at, CHUNK_BYTES if beyond < SKIP_BYTES else SPARSE_BYTES)
         header = self.segment.identity.parse(self.chunk, at - self.base)
         if header is None:
             return ""
@@ -206,9 +205,8 @@ class _Scan:
         return header
 
     def _fill(self, at: int, size: int) -> None:
-        self.chunk = self.segment.pread_holes(min(size, self.limit - at), at)
+        self.chunk = self.segment.pread_holes(max(0, min(size, self.limit - at)), at)
         self.base = at
-        self.found = 0
 
     def _pass_damage(self, reason: str) -> bool:
         """Nothing valid stands here: go to the next record, and say whether there is one."""

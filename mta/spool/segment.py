@@ -1,5 +1,6 @@
 """Segments as their writer sees them: making, sealing and giving back files; and a supply of them, made ahead."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -52,7 +53,7 @@ class SegmentFile:
         segment = cls(path, identity, os.open(path, flags, 0o600), recycled=recycled)
         try:
             if not recycled:
-                os.pwrite(segment.fd, PROBE, 0)
+                _write_whole(segment.fd, PROBE, 0)
                 os.fdatasync(segment.fd)
             layout.sync_folder(claim.folder)
         except OSError:
@@ -70,7 +71,7 @@ class SegmentFile:
         Where the marker cannot be written, the file is cut instead.
         """
         try:
-            os.pwrite(self.fd, self.end_marker(), self.committed)
+            _write_whole(self.fd, self.end_marker(), self.committed)
             os.fdatasync(self.fd)
         except OSError:
             os.ftruncate(self.fd, self.committed)
@@ -88,6 +89,12 @@ class SegmentFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self.fd)
+
+
+def _write_whole(fd: int, data: bytes, offset: int) -> None:
+    """Write a small piece; one that is cut short means that the disk is full."""
+    if os.pwrite(fd, data, offset) != len(data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _take_free(root: Path, path: Path) -> bool:
