@@ -42,8 +42,8 @@ class _Domain(msgspec.Struct, frozen=True):
 class Router:
     """The routes, made quick to ask.
 
-    `home` is the domain of a recipient that names none: `postmaster` alone is a valid recipient (RFC 5321
-    section 4.5.1). Raises `ValueError` when a pattern cannot be read.
+    `home` is the domain of a recipient that names none: `postmaster` alone is a valid recipient
+    (RFC 5321 section 4.5.1). Raises `ValueError` when a pattern cannot be read.
     """
 
     def __init__(self, routes: Sequence[Route], *, home: str = "") -> None:

@@ -36,7 +36,8 @@ THREADS = 2  # one writes while the other syncs; more would only make the batche
 BATCH_FILES = 64  # syncs are shared well by then; a file may need four descriptors; not below ipc.RECIPIENTS_PER_JOB
 FEW_FILES = 3  # up to here a sync of each file is cheaper than one of the whole file system
 
-# What can be wrong with a mailbox or its disk, as RFC 3463 sections 3.3 and 3.4 number it; anything else is 4.3.0.
+# What can be wrong with a mailbox or its disk, as RFC 3463 section 3.3 and RFC 3463 section 3.4 number it; anything
+# else is 4.3.0.
 _ERROR_CODES = {
     errno.ENOSPC: "4.3.1",
     errno.EDQUOT: "4.2.2",

@@ -7,8 +7,8 @@ How a `Client` is driven: give it what arrives with `receive`, send what `take_o
     CONTENT  send the content, stuffed, and its end (`mta.fastparse.Stuffer`); then call `content_sent`
     CLOSED   close the connection; `failure` says why
 
-When a transaction is over (`step` is READY or CLOSED), `verdicts` has one for each recipient. With PIPELINING (RFC
-2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one before.
+When a transaction is over (`step` is READY or CLOSED), `verdicts` has one for each recipient. With PIPELINING
+(RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one before.
 
 Codes are judged by their first digit (RFC 5321 section 4.2.1). 421 ends the connection wherever it comes. So does
 what no server may say: garbage, 250 to DATA, a reply nobody asked for. Recipients not decided by then are deferred. A
