@@ -210,13 +210,11 @@ def test_no_next_segment(tmp_path: Path, until: Until) -> None:
     """What fits in the present segment is kept; more is refused until there is room for another."""
     clock = Clock()
     writer = SpoolWriter(tmp_path, segment_bytes=2048, clock=clock)
-    number = 0
     with largest_file(3000):  # less than is written to a new segment to try it
+        for number in range(3):
+            append(writer, number)
         with pytest.raises(SpoolFull, match="ENOSPC"):
-            while True:
-                append(writer, number)
-                number += 1
-        assert number == 3
+            append(writer, 99)
         assert isinstance(writer.unhealthy(), SpoolFull)
         writer.commit()
         assert Found(tmp_path).numbers == [0, 1, 2]

@@ -31,11 +31,13 @@ def test_locations_grow_with_their_places(one: tuple[int, int, int], other: tupl
     "place", [(-1, 0, 0), (1 << 12, 0, 0), (0, -1, 0), (0, 1 << 31, 0), (0, 0, -64), (0, 0, 1 << 26), (0, 0, 8)]
 )
 def test_no_such_place(place: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="spool|offset"):
+    with pytest.raises(ValueError, match=r"spool|offset"):
         queueid.pack(*place)
 
 
-@pytest.mark.parametrize("text", ["", "0", "01", "A", "g", " 1", "1\n", "0x1", "8000000000000000", "1" * 17, "-1", "1_0"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "01", "A", "g", " 1", "1\n", "0x1", "8000000000000000", "1" * 17, "-1", "1_0"]
+)
 def test_not_a_queue_id(text: str) -> None:
     with pytest.raises(ValueError, match="not a queue id"):
         queueid.parse(text)

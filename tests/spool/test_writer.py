@@ -62,7 +62,7 @@ def test_next_location_is_where_the_message_goes(tmp_path: Path) -> None:
 
 
 def test_nothing_is_readable_before_its_sync(tmp_path: Path) -> None:
-    writer, disk = fake_writer(tmp_path)
+    writer, _ = fake_writer(tmp_path)
     assert not writer.submit()
     append(writer, 1)
     assert Found(tmp_path).numbers == []

@@ -1,0 +1,189 @@
+"""How far a shard may be read, whatever state its writer is in; recycled segments; claims."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from spooltools import FakeDisk, Found, append, body_of
+
+from mta.errors import SpoolCorrupt, SpoolError
+from mta.spool import layout, reader, reclaim
+from mta.spool.position import PositionFile
+from mta.spool.reader import Readable, ShardReader
+from mta.spool.writer import SpoolWriter
+
+
+def test_a_spool_that_is_not_there(tmp_path: Path) -> None:
+    assert reader.shards(tmp_path / "none") == []
+    assert reader.segments(tmp_path / "none", 0) == []
+    assert not reader.is_claimed(tmp_path / "none", 0)
+    follower = ShardReader(tmp_path / "none", 0)
+    assert follower.committed() is None
+    assert follower.readable() == []
+    follower.close()
+
+
+def test_readable_while_the_writer_lives_and_after(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, segment_bytes=2048)
+    follower = ShardReader(tmp_path, 0)
+    (first,) = reader.segments(tmp_path, 0)
+    assert follower.readable() == [Readable(first, 0, 0)]
+    append(writer, 0)
+    writer.commit()
+    assert follower.readable() == [Readable(first, 832, 832)]
+    while writer.next_location() >> 20 & 0x7FFFFFFF == first:
+        append(writer, 1)
+    writer.commit()
+    append(writer, 2)
+    writer.commit()
+    second = first + 1
+    assert follower.readable() == [Readable(first, None, 0), Readable(second, 832, 832)]
+    writer.close()
+    assert follower.readable() == [Readable(first, None, 0), Readable(second, None, 832)]
+    follower.close()
+
+
+def test_a_segment_prepared_ahead_is_not_readable(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, segment_bytes=2048)
+    for number in range(2):
+        append(writer, number)
+        writer.commit()
+    writer._supply.start()
+    writer._supply.wait(10)
+    assert len(reader.segments(tmp_path, 0)) == 2
+    follower = ShardReader(tmp_path, 0)
+    assert len(follower.readable()) == 1
+    follower.close()
+    writer.close()
+    assert len(reader.segments(tmp_path, 0)) == 1
+
+
+def test_a_successor_does_not_hide_what_a_dead_writer_left(tmp_path: Path) -> None:
+    """The dead one's last segment is read to its end as soon as somebody else has the shard."""
+    dead = SpoolWriter(tmp_path, make_disk=FakeDisk)
+    append(dead, 0)
+    dead.commit()
+    append(dead, 1)
+    dead.submit()  # written, and then the process is gone
+    copy = tmp_path / "copy"
+    shutil.copytree(layout.shards_folder(tmp_path), copy / "shards")
+    assert Found(copy).numbers == [0, 1]
+    successor = SpoolWriter(copy)
+    assert successor.shard == 0
+    assert Found(copy).numbers == [0, 1]
+    append(successor, 2)
+    assert Found(copy).numbers == [0, 1]
+    successor.commit()
+    assert Found(copy).numbers == [0, 1, 2]
+    successor.close()
+    dead.close()
+
+
+def test_a_position_of_another_boot_is_not_believed(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    append(writer, 0)
+    writer.commit()
+    path = layout.shard_folder(tmp_path, 0) / "position"
+    words = bytearray(path.read_bytes())
+    words[24] ^= 1
+    path.write_bytes(words)
+    follower = ShardReader(tmp_path, 0)
+    assert follower.committed() is None
+    assert follower.readable() == []
+    writer.close()
+    assert [each.committed for each in follower.readable()] == [0]
+    follower.close()
+
+
+def test_a_position_in_the_making(tmp_path: Path) -> None:
+    folder = layout.shard_folder(tmp_path, 0)
+    folder.mkdir(parents=True)
+    (folder / "position").write_bytes(b"")
+    follower = ShardReader(tmp_path, 0)
+    assert follower.committed() is None
+    PositionFile.create(folder, 7).close()
+    position = follower.committed()
+    assert position is not None
+    assert (position.segment, position.offset) == (7, 0)
+    follower.close()
+
+
+def test_recycled_segments_show_nothing_of_their_past(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    for number in range(50):
+        append(writer, number, 5000)
+    writer.close()
+    (old,) = reader.segments(tmp_path, 0)
+    folder = layout.shard_folder(tmp_path, 0)
+    inode = os.stat(folder / layout.segment_names(folder)[0].file).st_ino
+    reclaim.free_segment(tmp_path, 0, old)
+    assert reader.segments(tmp_path, 0) == []
+    assert len(layout.free_segments(tmp_path)) == 1
+    writer = SpoolWriter(tmp_path)
+    (name,) = layout.segment_names(folder)
+    assert name.number > old
+    assert os.stat(folder / name.file).st_ino == inode
+    assert layout.free_segments(tmp_path) == []
+    assert Found(tmp_path).numbers == []
+    append(writer, 100)
+    writer.commit()
+    assert Found(tmp_path).numbers == [100]
+    writer.close()
+    found = Found(tmp_path)
+    assert found.numbers == [100]
+    assert not found.torn
+
+
+def test_an_unused_recycled_segment_goes_back(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    append(writer, 0)
+    writer.close()
+    reclaim.free_segment(tmp_path, 0, reader.segments(tmp_path, 0)[0])
+    SpoolWriter(tmp_path).close()
+    assert len(layout.free_segments(tmp_path)) == 1
+    assert reader.segments(tmp_path, 0) == []
+
+
+def test_an_old_message_is_not_read_from_a_recycled_file(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    location = append(writer, 0)
+    writer.close()
+    messages = reader.MessageReader(tmp_path)
+    messages.record(location)
+    reclaim.free_segment(tmp_path, 0, reader.segments(tmp_path, 0)[0])
+    writer = SpoolWriter(tmp_path)
+    append(writer, 1)
+    writer.commit()
+    with pytest.raises(SpoolCorrupt, match="no message of this segment"):
+        messages.message(location)
+    messages.close()
+    with pytest.raises(SpoolError, match="no segment"):
+        messages.message(location)
+    writer.close()
+
+
+def test_a_message_reader_keeps_few_segments_open(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path, segment_bytes=1024)
+    locations = [append(writer, number) for number in range(20)]
+    writer.commit()
+    messages = reader.MessageReader(tmp_path, open_segments=3)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        for number, location in enumerate(locations):
+            assert messages.message(location)[1] == body_of(number)
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+    messages.close()
+    writer.close()
+
+
+@pytest.mark.parametrize("offset", [64, 1 << 20])
+def test_a_location_where_nothing_is(tmp_path: Path, offset: int) -> None:
+    writer = SpoolWriter(tmp_path)
+    location = append(writer, 0)
+    writer.commit()
+    messages = reader.MessageReader(tmp_path)
+    with pytest.raises(SpoolCorrupt, match="no message"):
+        messages.message(location + offset // 64)
+    messages.close()
+    writer.close()
