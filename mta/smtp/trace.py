@@ -1,6 +1,6 @@
 """The Received field that we prepend (RFC 5321 section 4.4). Pure: the time comes as an argument."""
 
-import time
+from datetime import UTC, datetime
 from functools import lru_cache
 
 _SAFE = bytes(
@@ -11,7 +11,7 @@ _SAFE = bytes(
 @lru_cache(maxsize=4)
 def date(wall: int) -> bytes:
     """Seconds since the epoch as a date-time of RFC 5322 section 3.3, in UTC."""
-    return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(wall)).encode("ascii")
+    return datetime.fromtimestamp(wall, UTC).strftime("%a, %d %b %Y %H:%M:%S +0000").encode("ascii")
 
 
 def received(
