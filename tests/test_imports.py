@@ -22,7 +22,6 @@ IO = (
     "os",
     "io",
     "time",
-    "datetime",
     "threading",
     "asyncio",
     "subprocess",

@@ -49,7 +49,7 @@ FORM = re.compile(
 def problems(text: str) -> list[str]:
     """The mentions of RFCs that are not in the form."""
     found = []
-    for mention in re.finditer(r"(?<![A-Za-z0-9_.])RFC(?!s\b)", text, re.IGNORECASE):
+    for mention in re.finditer(r"(?<![A-Za-z0-9_.])RFC(?!s\b|[\"'])", text, re.IGNORECASE):
         line = text[mention.start() :].partition("\n")[0][:60]
         match = FORM.match(text, mention.start())
         if match is None:
