@@ -75,7 +75,7 @@ def _hostname(hostname: str) -> Iterator[Fault]:
     if hostname.startswith("[") or not _is_domain(hostname):
         yield (
             ("hostname",),
-            f"{shown(hostname)} is no domain name; letters, digits and hyphens between dots are allowed",
+            f'{shown(hostname)} is no domain name; give one like "mx.example.org"',
         )
 
 

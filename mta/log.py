@@ -147,7 +147,7 @@ class _Sink:
             except BlockingIOError:
                 return  # nobody reads just now; kept for the next time
             except OSError:
-                self.lost += self._kept.count(b"\n")
+                self.lost += self._kept.count(b"\n") - self._kept.startswith(b"\n")
                 self._kept.clear()
                 return
             self._torn = piece[sent - 1] != 10
@@ -167,15 +167,26 @@ class _Sink:
         return os.write(self._fd, data)
 
 
-def _standard_error() -> int:
-    """Standard error, as a descriptor of our own where it is a pipe or a terminal: O_NONBLOCK then concerns nobody else.
+def _standard_error() -> _Sink | None:
+    """Standard error; `None` when it is closed.
 
-    A file must stay shared, since its offset is; nor can a socket be opened anew, or what belongs to another user.
+    A pipe or a terminal is opened anew, so that O_NONBLOCK concerns nobody else. A file must stay shared, since its
+    offset is; nor can a socket be opened anew, or what belongs to another user.
     """
-    if not stat.S_ISREG(os.fstat(2).st_mode):
-        with suppress(OSError):
-            return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    return os.dup(2)
+    try:
+        if not stat.S_ISREG(os.fstat(2).st_mode):
+            with suppress(OSError):
+                return _Sink(os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
+        return _Sink(os.dup(2))
+    except OSError:
+        return None
+
+
+def _file(path: str) -> _Sink:
+    try:
+        return _Sink(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
+    except OSError as error:
+        raise ConfigError([f"log.file: {path}: {error.strerror}"]) from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -248,16 +259,10 @@ def setup(role: str, index: int, settings: Log) -> None:
     global _text
     state = _state
     flush()
-    if settings.file:
-        try:
-            fd = os.open(settings.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise ConfigError([f"log.file: {settings.file}: {error.strerror}"]) from None
-    else:
-        fd = _standard_error()
+    sink = _file(settings.file) if settings.file else _standard_error()
     if state.sink is not None:
         state.sink.close()
-    state.sink = _Sink(fd)
+    state.sink = sink
     state.kinds = _KINDS_JSON if settings.format == "json" else _KINDS_KV
     state.process = f'Z","process":"{role}/{index}",' if settings.format == "json" else f"Z process={role}/{index} "
     state.tick = state.second = 0
@@ -279,9 +284,8 @@ def flush() -> None:
     state.flushed_tick = int(time() * 1000)
     state.due_tick = state.flushed_tick + PAUSE_MS
     if state.sink is None:
-        try:
-            state.sink = _Sink(_standard_error())
-        except OSError:  # standard error is closed: there is nowhere to write
+        state.sink = _standard_error()
+        if state.sink is None:  # there is nowhere to write
             return
     sink = state.sink
     if sink.lost:
