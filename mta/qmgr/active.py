@@ -6,6 +6,7 @@ attempt touches nothing but memory and a number in the journal's next batch.
 """
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterable
 
@@ -72,7 +73,7 @@ class ActiveSet:
         self.messages: dict[int, Message] = {}
         self.recipients = 0  # of all messages
         self.counts = Counts()
-        self.due_wall = 0.0  # no row is due earlier than this
+        self.due_wall = journal.next_due_wall(after=-math.inf)  # no row is due earlier than this
         self._settings = settings
         self._router = router
         self._scheduler = scheduler

@@ -127,4 +127,5 @@ class Cleaner:
             self._journal.put(msgspec.structs.replace(row, location=location), before=None)
             self._progress.drop_row(row.location, row.inline_bytes)
             self._progress.add_row(location, row.inline_bytes)
+            self._progress.settle_unread(location)  # the copy is no new message
         return len(moved)

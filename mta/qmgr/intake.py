@@ -45,6 +45,9 @@ class ShardIntake:
         self._reader = ShardReader(root, shard)
         self._segment: Segment | None = None  # being read
         self._number = -1  # of that segment, or of the last one that was read to its end
+        self._records: Iterator[Record] | None = None  # of that segment, as far as they could be read
+        self._to_end = False  # they go to the segment's end
+        self._gaps: list[int] = []  # offsets in it, since then, where no record stood
         self._ordinal: int | None = None  # of the next message there; None before the first was read
         self._finished = -1  # segments up to this number will not grow any more
         self._totals: dict[int, int] = {}  # messages in finished segments, as far as somebody asked
@@ -64,51 +67,69 @@ class ShardIntake:
     def read(self, limit: int) -> Iterator[Found]:
         """Up to `limit` new messages; what has been handed out counts as read. Raises `SpoolError`."""
         position = self._position()
-        while limit > 0:
+        while True:
             segment = self._segment or self._next_segment()
             if segment is None:
                 return
             progress = self._progress.segment(segment.identity.base >> SEGMENT_SHIFT)
-            stop, committed = self._readable(position)
-            if stop is not None and stop <= progress.position * UNIT_BYTES:
-                return
-            for found in self._scan(segment, progress, stop, committed):
-                yield found
-                limit -= 1
-                if limit <= 0:
+            if self._records is None:
+                stop, committed = self._readable(position)
+                if stop is not None and stop <= progress.position * UNIT_BYTES:
                     return
-            self._report(segment, progress)
-            progress.position = max(progress.position, segment.end // UNIT_BYTES)
-            if stop is not None:
+                self._records = segment.records(progress.position * UNIT_BYTES, stop, committed)
+                self._to_end = stop is None
+            for record in self._records:
+                envelope = self._take(segment, progress, record)
+                if envelope is not None:
+                    yield record, envelope, progress
+                    limit -= 1
+                    if limit <= 0:
+                        return
+            self._end_pass(segment, progress)
+            if not self._to_end:
                 return
             progress.whole = True
             self.torn += len(segment.torn)
             segment.close()
             self._segment = None
 
-    def _scan(
-        self, segment: Segment, progress: SegmentProgress, stop: int | None, committed: int
-    ) -> Iterator[Found]:
-        """The records of a segment that are new, decoded."""
-        done = progress.done
-        for record in segment.records(progress.position * UNIT_BYTES, stop, committed):
-            if segment.problems:
-                self._report(segment, progress)
-            self._ordinal = record.ordinal + 1
-            if done and (record.location & OFFSET_MASK) in done:
-                done.discard(record.location & OFFSET_MASK)
-                progress.position = (record.offset + record.length) // UNIT_BYTES
-                continue
-            try:
-                envelope = envelopes.decode(record.envelope)
-            except ValueError as error:
-                segment.problems.append(SpoolCorrupt(str(segment.path), record.offset, str(error)))
-                self._report(segment, progress)
-                progress.position = (record.offset + record.length) // UNIT_BYTES
-                continue
-            progress.position = (record.offset + record.length) // UNIT_BYTES
-            if not envelope.queue_id:  # a message that was moved here lives by its row in the journal alone
-                yield record, envelope, progress
+    def _take(self, segment: Segment, progress: SegmentProgress, record: Record) -> Envelope | None:
+        """One record: its envelope, or None when it is not to be delivered."""
+        offset = record.location & OFFSET_MASK
+        if offset != progress.position:  # whether that is damage or the torn end of a batch is told at the end
+            self._gaps.append(progress.position)
+            progress.open[progress.position] = None
+        progress.position = offset + record.length // UNIT_BYTES
+        self._ordinal = record.ordinal + 1
+        if offset in progress.done:
+            progress.done.discard(offset)
+            return None
+        try:
+            envelope = envelopes.decode(record.envelope)
+        except ValueError as error:
+            self._complain(progress, SpoolCorrupt(str(segment.path), record.offset, str(error)))
+            return None
+        # A message that was moved here lives by its row in the journal alone.
+        return None if envelope.queue_id else envelope
+
+    def _end_pass(self, segment: Segment, progress: SegmentProgress) -> None:
+        """The records that could be read are through: tell what is damaged, forget gaps that are not."""
+        damaged = {problem.offset_bytes // UNIT_BYTES for problem in segment.problems}
+        for offset in self._gaps:
+            if offset not in damaged:
+                self._progress.settle(progress, offset)
+        for problem in segment.problems:
+            self._complain(progress, problem)
+        segment.problems.clear()
+        self._gaps.clear()
+        self._records = None
+        progress.position = max(progress.position, segment.end // UNIT_BYTES)
+
+    def _complain(self, progress: SegmentProgress, problem: SpoolCorrupt) -> None:
+        """Tell of damage. It is never settled, so the segment is kept, and each restart tells again."""
+        self.corrupt += 1
+        log.corrupt(problem.path, problem.offset_bytes, problem.reason)
+        progress.open[problem.offset_bytes // UNIT_BYTES] = None
 
     def _position(self) -> Position | None:
         """The committed position; also learns from it which segments are finished."""
@@ -134,16 +155,6 @@ class ShardIntake:
                 return self._segment
         return None
 
-    def _report(self, segment: Segment, progress: SegmentProgress) -> None:
-        """Tell what is damaged. It is never settled, so the segment is kept, and each restart tells again."""
-        for problem in segment.problems:
-            self.corrupt += 1
-            log.corrupt(problem.path, problem.offset_bytes, problem.reason)
-            offset = problem.offset_bytes // UNIT_BYTES
-            if offset >= progress.position:
-                progress.open[offset] = None
-        segment.problems.clear()
-
     # What is not read yet
 
     def purge(self) -> int:
@@ -162,10 +173,13 @@ class ShardIntake:
     def is_passed(self, end: int) -> bool:
         """Whether every message with a location below `end` has been read."""
         _, number, offset = queueid.unpack(end)
-        if self._segment is None or number != self._number:
-            return all(name.number >= number for name in self._unread_names())
-        progress = self._progress.segment(end >> SEGMENT_SHIFT)
-        return offset <= progress.position * UNIT_BYTES
+        for name in self._unread_names():
+            if name.number < number:
+                return False
+            if name.number == number:
+                progress = self._progress.segments.get(end >> SEGMENT_SHIFT)
+                return progress is not None and offset <= progress.position * UNIT_BYTES
+        return True
 
     def unread(self) -> int:
         """Messages that can be read and have not been. A few system calls, and a look into segments not met before."""

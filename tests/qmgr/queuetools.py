@@ -1,0 +1,202 @@
+"""What the queue manager's tests share: a spool to put mail into, clocks that stand still, a worker that obeys."""
+
+import random
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from mta import envelope as envelopes
+from mta import ipc
+from mta.config import Config, Domains, Listen, Queue, Route, Transport
+from mta.envelope import Envelope
+from mta.qmgr.control import Control
+from mta.qmgr.core import Core
+from mta.spool import layout
+from mta.spool.writer import SpoolWriter
+
+START_WALL = 1_800_000_000.0
+
+TRANSPORTS = {"store": Transport("discard"), "relay": Transport("smtp", host="127.0.0.1:1", concurrency=2)}
+ROUTES = [Route(["*@store.example"], "store"), Route(["*@relay.example"], "relay")]
+
+Answer = Callable[[ipc.Job], ipc.Outcome]
+
+
+class FakeClock:
+    """Both clocks; they move only when told."""
+
+    def __init__(self) -> None:
+        self.elapsed_s = 0.0
+
+    def monotonic(self) -> float:
+        return 1000.0 + self.elapsed_s
+
+    def wall(self) -> float:
+        return START_WALL + self.elapsed_s
+
+
+def make_config(root: Path, **queue: float) -> Config:
+    return Config(
+        hostname="mx.example",
+        spool=str(root),
+        listen=[Listen("127.0.0.1:2525")],
+        domains=Domains(["store.example", "relay.example"]),
+        transport=TRANSPORTS,
+        route=ROUTES,
+        queue=msgspec.structs.replace(Queue(), **queue),
+    )
+
+
+class Sender:
+    """An SMTP worker, as far as the spool can tell: it appends messages and commits them."""
+
+    def __init__(self, root: Path, **options: int) -> None:
+        self.writer = SpoolWriter(root, **options)
+        self._closed = False
+
+    def send(self, *recipients: bytes, size: int = 100, wall: float = START_WALL, large: bool = False) -> int:
+        """Append one message; `commit` makes it visible. Returns its location."""
+        envelope = envelopes.encode(Envelope(b"from@sender.example", recipients, wall, session="s1"))
+        body = b"x" * size
+        if large:
+            return self._send_large(envelope, body)
+        return self.writer.append(envelope, [body], body_bytes=size, body_hash=xxh3_64_intdigest(body))
+
+    def _send_large(self, envelope: bytes, data: bytes) -> int:
+        bodies = self.writer.bodies
+        body = bodies.open()
+        body.write([data])
+        body.finish(xxh3_64_intdigest(data))
+        while not body.durable:
+            select.select([bodies.fileno()], [], [], 10.0)
+            bodies.collect()
+        return self.writer.append_large(envelope, body)
+
+    def commit(self) -> None:
+        self.writer.commit()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.writer.close()
+
+
+def delivered(job: ipc.Job) -> ipc.Outcome:
+    return ipc.Outcome(job.number)
+
+
+def deferred(job: ipc.Job) -> ipc.Outcome:
+    return ipc.Outcome(job.number, tuple(ipc.Result(index, 4, "4.2.2", "mailbox full") for index in job.recipients))
+
+
+def failed(job: ipc.Job) -> ipc.Outcome:
+    return ipc.Outcome(job.number, tuple(ipc.Result(index, 5, "5.1.1", "no such user") for index in job.recipients))
+
+
+def down(job: ipc.Job) -> ipc.Outcome:
+    results = tuple(ipc.Result(index, 4, "4.4.1", "connection refused") for index in job.recipients)
+    return ipc.Outcome(job.number, results, True)
+
+
+class Bench:
+    """A core, a clock, and one delivery worker that answers as it is told. The log of what was delivered is kept."""
+
+    WORKER = 1
+
+    def __init__(self, root: Path, clock: FakeClock | None = None, **queue: float) -> None:
+        layout.make_folders(root)
+        layout.make_folder(root / "qmgr")
+        self.root = root
+        self.config = make_config(root, **queue)
+        self.clock = clock or FakeClock()
+        self.core = Core(self.config, self.clock, random.Random(1))
+        self.core.scheduler.join(self.WORKER)
+        self.control = Control(self.core, root)
+        self.jobs: list[ipc.Job] = []  # all that were handed out
+
+    def fetch(self) -> list[ipc.Job]:
+        """One turn up to the jobs."""
+        now = self.clock.monotonic()
+        self.core.take(now)
+        jobs = self.core.scheduler.assign(now).get(self.WORKER, [])
+        self.jobs += jobs
+        return jobs
+
+    def answer(self, jobs: list[ipc.Job], how: Answer = delivered) -> None:
+        """Outcomes of jobs, and the rest of the turn."""
+        for job in jobs:
+            self.core.active.finish(self.WORKER, how(job))
+        self.core.settle(self.clock.monotonic())
+
+    def work(self, how: Answer = delivered) -> list[ipc.Job]:
+        """Turns until nothing moves, with all jobs answered alike; then a commit."""
+        done: list[ipc.Job] = []
+        self.clock.elapsed_s += 1.0
+        self.core.settle(self.clock.monotonic())
+        while jobs := self.fetch():
+            done += jobs
+            self.answer(jobs, how)
+        assert self.core.commit(self.clock.monotonic())
+        return done
+
+    def fetch_due(self) -> list[ipc.Job]:
+        """As `fetch`, with those whose time has come."""
+        self.clock.elapsed_s += 1.0
+        self.core.settle(self.clock.monotonic())
+        return self.fetch()
+
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.clock.elapsed_s += seconds
+
+    def ask(self, verb: str, **arguments: object) -> list[dict[str, object]]:
+        """Ask as `mta queue` does; the answer's items."""
+        return ask(self.control.answer(ipc.Request(verb, arguments)))
+
+    def stats(self) -> dict[str, object]:
+        (item,) = self.ask("stats")
+        return item
+
+    def counts(self) -> tuple[object, ...]:
+        """Queued, active, waiting, failed."""
+        item = self.stats()
+        return item["queued"], item["active"], item["waiting"], item["failed"]
+
+    def segments(self) -> list[str]:
+        """Names of the log segments on disk."""
+        return sorted(
+            name.file
+            for shard in layout.shard_numbers(self.root)
+            for name in layout.segment_names(layout.shard_folder(self.root, shard))
+        )
+
+    def close(self) -> None:
+        self.core.close()
+
+
+def ask(replies: Iterator[ipc.Reply]) -> list[dict[str, object]]:
+    """All items of an answer, whose pages must fit and end as agreed."""
+    items: list[dict[str, object]] = []
+    more = True
+    for reply in replies:
+        assert more
+        assert not reply.error, reply.error
+        assert len(ipc.encode(reply)) <= ipc.PACKET_BYTES
+        items += reply.items
+        more = reply.more
+    assert not more
+    return items
+
+
+@contextmanager
+def bench(root: Path, clock: FakeClock | None = None, **queue: float) -> Iterator[Bench]:
+    """A bench that is closed at the end, without a commit: as a crash would."""
+    it = Bench(root, clock, **queue)
+    try:
+        yield it
+    finally:
+        it.close()
