@@ -39,7 +39,7 @@ def rampage(server: Server, ledger: Ledger, rng: random.Random, victims: list[st
             server.wait()
             server.start()
         else:
-            wait_until(partial(server.children, role), f"a {role} process\n{server.complaints()}", PROGRESS_S)
+            server.until(partial(server.children, role), f"a {role} process", PROGRESS_S)
             os.kill(rng.choice(server.children(role)), signal.SIGKILL)
         killed[role] += 1
     ledger.wait_for(100, PROGRESS_S)

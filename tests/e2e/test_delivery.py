@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import RawClient, Refused
-from tests.support.server import ROOT, Server, wait_until
+from tests.support.server import ROOT, Server
 
 PREPENDED = re.compile(
     rb"Return-Path: <[^\r\n]*>\r\n"
@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def collect(server: Server, user: str, count: int = 1) -> list[bytes]:
     """Wait for `count` files of a user, read and remove them."""
     folder = server.mail / "example.org" / user / "new"
-    wait_until(lambda: len(list(folder.glob("*"))) >= count, f"{count} files in {folder}\n{server.complaints()}")
+    server.until(lambda: len(list(folder.glob("*"))) >= count, f"{count} files in {folder}")
     files = sorted(folder.iterdir())
     contents = [file.read_bytes() for file in files]
     for file in files:
@@ -124,7 +124,7 @@ def test_too_big(tmp_path: Path) -> None:
         client = RawClient(server.address)
         with pytest.raises(Refused, match=r"^552 5\.3\.4"):
             client.send(
-                "s@example.com", ["user@example.org"], b"Subject: big\r\n\r\n" + b"0123456789\r\n.\n.\r" * 2_000
+                "s@example.com", ["user@example.org"], b"Subject: big\r\n\r\n" + b"0123456789\r\n.\n.\r\n" * 2_000
             )
         client.send("s@example.com", ["user@example.org"], b"Subject: small\r\n\r\n")
         client.close()

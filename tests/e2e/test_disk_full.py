@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.load import RawClient, Refused
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
 
 LARGE = b"Subject: large\r\n\r\n" + b"a line of a large message\r\n" * 20_000
 
@@ -42,7 +42,7 @@ def test_writing_fails(tmp_path: Path, content: bytes) -> None:
         refusals = [attempt(server, content) for _ in range(5)]
         assert all(refusal.startswith("452 4.3.1") for refusal in refusals), refusals
         limit_files(server, resource.RLIM_INFINITY)
-        wait_until(lambda: attempt(server, content) == "", f"recovery\n{server.complaints()}")
+        server.until(lambda: attempt(server, content) == "", "recovery")
         assert server.processes() == before
         server.wait_empty()
     assert len(server.delivered()) == 2
@@ -81,6 +81,6 @@ def test_no_space(tmp_path: Path, small_disk: Path) -> None:
         answers = [attempt(server, LARGE) for _ in range(5)]
         assert all(answer.startswith("452 4.3.1") for answer in answers), answers
         (small_disk / "filler").unlink()
-        wait_until(lambda: attempt(server, LARGE) == "", f"recovery\n{server.complaints()}")
+        server.until(lambda: attempt(server, LARGE) == "", "recovery")
         server.wait_empty()
     assert len(server.delivered()) == 2

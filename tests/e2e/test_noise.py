@@ -70,10 +70,10 @@ def talk(address: tuple[str, int], seed: str) -> str:
                 position += length
             client.shutdown(socket.SHUT_WR)
             replies = b"".join(iter(lambda: client.recv(65_536), b""))
-    except ConnectionError:
-        return ""  # the server closed while we were sending: its right, after QUIT or too many errors
     except TimeoutError:
         return f"{seed}: the server neither answers nor closes"
+    except OSError:
+        return ""  # the server closed while we were sending: its right, after QUIT or too many errors
     for line in replies.splitlines(keepends=True):
         if not (line.endswith(b"\r\n") and line[:3].isdigit() and line[3:4] in b" -" and len(line) <= 512):
             return f"{seed}: no reply: {line!r}"

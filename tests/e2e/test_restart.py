@@ -40,13 +40,13 @@ def test_the_queue_survives_a_restart(tmp_path: Path) -> None:
     server = Server(tmp_path, relay_settings(port))
     with server:
         submit(server, 20)
-        wait_until(lambda: server.stats()["waiting"] > 0, f"a first attempt\n{server.complaints()}")
+        server.until(lambda: server.stats()["waiting"] > 0, "a first attempt")
         assert server.queued() == 20
     with server:
         assert server.queued() == 20
         with Sink(port) as sink:
             server.ask("retry", {"all": True})
-            wait_until(lambda: len(sink.messages) >= 20, f"all messages at the next hop\n{server.complaints()}")
+            server.until(lambda: len(sink.messages) >= 20, "all messages at the next hop")
             server.wait_empty()
     assert len(sink.messages) == 20
     assert {message.content.partition(b"body ")[2] for message in sink.messages} == {b"%d\r\n" % n for n in range(20)}
@@ -111,7 +111,7 @@ def test_reload_under_load(tmp_path: Path) -> None:
                 load.ledger.wait_for(50)
                 before = {role: server.children(role) for role in ROLES}
                 server.signal(signal.SIGHUP)
-                wait_until(partial(replaced, server, before), f"new workers\n{server.complaints()}", 60)
+                server.until(partial(replaced, server, before), "new workers", 60)
             load.ledger.wait_for(50)
         server.wait_empty()
     assert not load.ledger.trouble

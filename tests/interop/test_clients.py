@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server, wait_until
+from tests.support.server import Server
 
 pytestmark = pytest.mark.interop
 
@@ -36,7 +36,7 @@ def need(program: str) -> str:
 def collect(server: Server, user: str, count: int = 1) -> list[bytes]:
     """Wait for a user's `count` files and read them."""
     folder = server.mail / "example.org" / user / "new"
-    wait_until(lambda: len(list(folder.glob("*"))) >= count, f"{count} files in {folder}\n{server.complaints()}")
+    server.until(lambda: len(list(folder.glob("*"))) >= count, f"{count} files in {folder}")
     server.wait_empty()
     return [file.read_bytes() for file in sorted(folder.iterdir())]
 

@@ -22,6 +22,7 @@ from mta.errors import IpcError
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
+PAUSE_S = 0.02  # between two looks at a condition
 ROLES = ("server", "qmgr", "deliver")
 HOST = "127.0.0.1"
 
@@ -33,13 +34,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0, *, pause_s: float = 0.02) -> None:
+def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
     """Ask `condition` until it holds; raises `TimeoutError` naming `what` when it does not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout_s:.0f} s: {what}")
-        time.sleep(pause_s)
+        time.sleep(PAUSE_S)
 
 
 def toml(settings: Mapping[str, Any], prefix: str = "") -> str:
@@ -136,6 +137,13 @@ class Server:
         parts = [file.read_text(errors="replace")[-3000:] for file in (self.stderr, self.log) if file.exists()]
         return "\n".join(parts)
 
+    def until(self, condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> None:
+        """`wait_until`, with our complaints in the error."""
+        try:
+            wait_until(condition, what, timeout_s)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}\n{self.complaints()}") from None
+
     def signal(self, number: signal.Signals) -> None:
         """Send the supervisor a signal."""
         os.kill(self.pid, number)
@@ -212,7 +220,7 @@ class Server:
 
     def wait_empty(self, timeout_s: float = 60.0) -> None:
         """Wait until everything accepted is finished."""
-        wait_until(lambda: self.queued() == 0, f"an empty queue\n{self.complaints()}", timeout_s)
+        self.until(lambda: self.queued() == 0, "an empty queue", timeout_s)
 
     # The mail ---------------------------------------------------------------------------------------------------
 
