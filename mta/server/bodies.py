@@ -11,7 +11,7 @@ from mta.spool.writer import SpoolWriter
 
 
 class BodyWaits:
-    """Joins the large bodies of a `SpoolWriter` to gevent's loop. Their disk thread starts with the first wait."""
+    """Joins the large bodies of a `SpoolWriter` to gevent's loop. Their disk thread starts with the first of them."""
 
     def __init__(self, writer: SpoolWriter) -> None:
         self._writer = writer
@@ -19,11 +19,16 @@ class BodyWaits:
         self._watcher: Any = None
         self._waiting: dict[LargeBody, Any] = {}
 
+    def open(self) -> LargeBody:
+        """A file for another large message; raises `SpoolError`."""
+        bodies = self._writer.bodies
+        if self._watcher is None:
+            self._watcher = self._hub.loop.io(bodies.fileno(), READ)
+            self._watcher.start(self._on_news)
+        return bodies.open()
+
     def wait(self, body: LargeBody) -> None:
         """Wait until something has happened to `body`: look at it again then. Switches greenlets."""
-        if self._watcher is None:
-            self._watcher = self._hub.loop.io(self._writer.bodies.fileno(), READ)
-            self._watcher.start(self._on_news)
         self._waiting[body] = getcurrent()
         self._hub.switch()
 

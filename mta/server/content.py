@@ -83,7 +83,7 @@ class IncomingContent:
         """The message has become large: move it to a file of its own."""
         chunks, self._chunks = self._chunks, []
         try:
-            self._large = self._shared.writer.bodies.open()
+            self._large = self._shared.bodies.open()
         except SpoolError as error:
             self._fail(error)
         else:
