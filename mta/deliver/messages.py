@@ -5,22 +5,17 @@ its own and is read in pieces. Nothing is believed before its checksum is; that 
 end, so a transport must not finish a message whose `chunks` raise.
 """
 
-import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from xxhash import xxh3_64
-
 from mta import envelope as envelopes
 from mta.envelope import Envelope
-from mta.errors import SpoolCorrupt, SpoolFailed
-from mta.spool import layout, queueid
-from mta.spool.recovery import Segment
+from mta.errors import SpoolFailed
+from mta.spool import queueid
+from mta.spool.reader import MessageReader
 
-CHUNK_BYTES = 262144  # of a large body: few calls, little memory
-SEGMENTS_OPEN = 8  # kept open, the last used; a deleted segment that is open still takes space
+SEGMENTS_OPEN = 16  # by each reader: a segment that is deleted takes space for as long as it is open
 
 
 class Message(Protocol):
@@ -61,66 +56,38 @@ class SmallMessage:
 
 
 class LargeMessage:
-    """A message whose body has a file of its own."""
+    """A message whose body has a file of its own, which is opened anew for each reading."""
 
-    __slots__ = ("_hash", "_path", "envelope", "size_bytes")
+    __slots__ = ("_location", "_reader", "envelope", "size_bytes")
 
-    def __init__(self, envelope: Envelope, path: Path, size_bytes: int, body_hash: int) -> None:
+    def __init__(self, envelope: Envelope, size_bytes: int, reader: MessageReader, location: int) -> None:
         self.envelope = envelope
         self.size_bytes = size_bytes
-        self._path = path
-        self._hash = body_hash
+        self._reader = reader
+        self._location = location
 
     def chunks(self) -> Iterator[bytes]:
         """The content in pieces; a wrong checksum is raised behind the last one."""
-        digest = xxh3_64()
-        offset = 0
+        body = self._reader.message(self._location)[1]
         try:
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                while offset < self.size_bytes:
-                    chunk = os.pread(fd, min(CHUNK_BYTES, self.size_bytes - offset), offset)
-                    if not chunk:
-                        raise SpoolCorrupt(str(self._path), offset, "the body ends early")
-                    digest.update(chunk)
-                    offset += len(chunk)
-                    yield chunk
-            finally:
-                os.close(fd)
+            yield from (body,) if isinstance(body, bytes) else body
         except OSError as error:
-            raise SpoolFailed(f"{self._path}: {error.strerror}") from error
-        if digest.intdigest() != self._hash:
-            raise SpoolCorrupt(str(self._path), 0, "the body's checksum is wrong")
+            raise SpoolFailed(f"{queueid.text(self._location)}: {error.strerror}") from error
 
 
 class SpoolMessages:
     """Reads from a spool on disk."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._segments: OrderedDict[int, Segment] = OrderedDict()  # by location of their start, last used last
+        self._reader = MessageReader(root, open_segments=SEGMENTS_OPEN)
 
     def read(self, location: int) -> Message:
         """The message at `location`. Blocks for a read of the disk; raises `SpoolError`."""
-        shard, number, offset = queueid.unpack(location)
-        segment = self._open(shard, number)
-        record, body = segment.message(offset)
+        record, body = self._reader.message(location)
         try:
             envelope = envelopes.decode(record.envelope)
         except ValueError as error:
-            raise SpoolCorrupt(str(segment.path), offset, str(error)) from error
-        if body is not None:
+            raise SpoolFailed(f"{queueid.text(location)}: {error}") from error
+        if isinstance(body, bytes):
             return SmallMessage(envelope, body)
-        path = layout.bodies_folder(self._root) / layout.body_name(record.body_file)
-        return LargeMessage(envelope, path, record.body_bytes, record.body_hash)
-
-    def _open(self, shard: int, number: int) -> Segment:
-        base = queueid.pack(shard, number, 0)
-        segment = self._segments.get(base)
-        if segment is not None:
-            self._segments.move_to_end(base)
-            return segment
-        segment = self._segments[base] = Segment.open(self._root, shard, number)
-        if len(self._segments) > SEGMENTS_OPEN:
-            self._segments.popitem(last=False)[1].close()
-        return segment
+        return LargeMessage(envelope, record.body_bytes, self._reader, location)
