@@ -47,8 +47,8 @@ class SmallMessage:
 
     def __init__(self, envelope: Envelope, body: bytes) -> None:
         self.envelope = envelope
-        self.size_bytes = len(body)
-        self._body = body
+        self._body = envelope.trace + body
+        self.size_bytes = len(self._body)
 
     def chunks(self) -> Iterator[bytes]:
         """The one chunk there is."""
@@ -62,13 +62,14 @@ class LargeMessage:
 
     def __init__(self, envelope: Envelope, size_bytes: int, reader: MessageReader, location: int) -> None:
         self.envelope = envelope
-        self.size_bytes = size_bytes
+        self.size_bytes = len(envelope.trace) + size_bytes
         self._reader = reader
         self._location = location
 
     def chunks(self) -> Iterator[bytes]:
         """The content in pieces; a wrong checksum is raised behind the last one."""
         body = self._reader.message(self._location)[1]
+        yield self.envelope.trace
         try:
             yield from (body,) if isinstance(body, bytes) else body
         except OSError as error:
