@@ -108,11 +108,14 @@ class Unstuffer:
 
     @property
     def longest_line(self) -> int:
-        """Bytes of the longest line that has ended, CR LF not counted. Only CR LF ends a line."""
+        """Bytes of the longest line so far, the present one included, CR LF not counted. Only CR LF ends a line."""
 
     @property
     def received_count(self) -> int:
-        """Received fields in the header (RFC 5321 section 6.3), in any case, the colon behind the name at once."""
+        """Received fields in the header (RFC 5321 section 6.3), in any case, the colon behind the name at once.
+
+        Those are counted that begin within the first 64 KiB: each hop adds its own at the top.
+        """
 
 class Stuffer:
     """The way back: content to the stream behind DATA, in pieces (RFC 5321 section 4.5.2)."""

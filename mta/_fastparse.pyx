@@ -1,16 +1,16 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False, auto_pickle=False
 """Commands, lines and the DATA stream, compiled. `_fastparse.pyi` says what the names mean, `_blocks.h` finds bytes.
 
-The stream is taken in blocks of 64 bytes. For each there are masks, bit n for byte n, of where CR, LF and dot stand; shifts by
-one pair each byte with the one before it, and a few flags carry that over to the next block or the next feed. A block with
-nothing to remove is stored as it was loaded; only a dot at the start of a line takes the other, careful way.
+The stream is taken in blocks of 64 bytes. Plain ones, with nothing to remove, are most: `mta_take_plain` copies them, many at a
+time. The other way is the careful one: masks, bit n for byte n, of where CR, LF and dot stand; shifts by one pair each byte
+with the one before it, and a few flags carry that over to the next block or the next feed.
 
 The compiler directives above concern typed views and lists; here are only C pointers, and each loop says its bounds.
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF
@@ -24,19 +24,18 @@ cdef extern from "Python.h":
 cdef extern from "_blocks.h" nogil:
     ctypedef struct mta_block:
         pass
-    ctypedef struct mta_seen:
-        pass
     mta_block mta_load(const unsigned char *source) noexcept
-    void mta_store(unsigned char *target, mta_block block) noexcept
     uint64_t mta_equal(mta_block block, unsigned char value) noexcept
     uint64_t mta_high(mta_block block) noexcept
-    mta_seen mta_seen_nothing() noexcept
-    void mta_see(mta_seen *seen, mta_block block) noexcept
-    bint mta_seen_nul(mta_seen seen) noexcept
-    bint mta_seen_high(mta_seen seen) noexcept
     int mta_lowest(uint64_t mask) noexcept
-    int mta_highest(uint64_t mask) noexcept
     int mta_count(uint64_t mask) noexcept
+    ctypedef struct mta_text:
+        Py_ssize_t line_bytes, longest_line
+        bint nul, high
+    ctypedef Py_ssize_t (*mta_take_plain_function)(
+        const unsigned char *source, unsigned char *target, Py_ssize_t blocks, uint64_t *line_ends, mta_text *text
+    ) noexcept nogil
+    mta_take_plain_function mta_choose_take_plain() noexcept
 
 cdef enum:
     TAB = 0x09
@@ -52,7 +51,10 @@ cdef enum:
     LETTER_R = 0x52
     UPPER_MASK = 0xDF  # clears the bit between the cases of a letter; nothing but a letter becomes one
     BLOCK_BYTES = 64  # bits in a mask
+    BLOCK_SHIFT = 6  # its logarithm
+    CHUNK_BLOCKS = 512  # taken at once: 32 KiB, whose masks are 4 KiB on the stack
     RECEIVED_BYTES = 9  # "received:"
+    RECEIVED_WITHIN = 65536  # content in which these are counted: each hop adds its own at the top
     LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
     DOMAIN_BYTES = 255  # RFC 5321 section 4.5.3.1.2
     PATH_BYTES = 256  # RFC 5321 section 4.5.3.1.3, the angle brackets included
@@ -353,6 +355,8 @@ cdef class LineSplitter:
 
 # --- the DATA stream --------------------------------------------------------------------------------------------------
 
+cdef mta_take_plain_function mta_take_plain = mta_choose_take_plain()
+
 cdef struct Stream:
     # What stands before the next byte, each 0 or 1 as one bit of a mask: a CR; CR LF, or nothing; CR LF dot; CR LF dot CR;
     # CR LF CR (kept while in the header only).
@@ -388,108 +392,114 @@ cdef void match_name(Stream *s, const unsigned char *text, Py_ssize_t available)
     # hot loop ends
 
 
-cdef void take_header(
-    Stream *s, const unsigned char *block, Py_ssize_t available, uint64_t names, uint64_t empty_ends, uint64_t dots
-) noexcept nogil:
-    """Look at the part of the header within a block: where lines begin, where empty lines end, where dots are removed.
-
-    Of `available` bytes from the block on, which may be more than the block, names are read.
-    """
-    cdef int at
-    # hot loop begins
-    if empty_ends:
-        at = mta_lowest(empty_ends)
-        names &= all_through(at)
-        s.header_end = s.size + s.written + at + 1 - mta_count(dots & all_through(at))
-    while names:
-        at = mta_lowest(names)
-        names &= names - 1
-        if block[at] & UPPER_MASK == LETTER_R:
-            match_name(s, block + at, available - at)
-    # hot loop ends
-
-
 cdef inline uint64_t all_through(int bit) noexcept nogil:
     """The mask of the bits 0 to `bit`, which is at most 63."""
     return ~<uint64_t>0 >> (BLOCK_BYTES - 1 - bit)
 
 
-cdef void take_plain(Stream *s) noexcept nogil:
-    """Take whole blocks up to one where a line begins with a dot, or fewer than 64 bytes are left.
+cdef void take_header(
+    Stream *s, Py_ssize_t at, Py_ssize_t content, uint64_t names, uint64_t empty_ends, uint64_t dots
+) noexcept nogil:
+    """Look at the header in the block at source[at], whose first byte is or follows that many bytes of `content`.
 
-    Reads source[at:at + 64] for at + 64 <= length only. No more is written than was read, so the target, which has as much room
-    as the feed has bytes and one more when a CR was held back, cannot be overrun.
+    The masks: where the content of lines begins, where empty lines end, which dots are removed. A name is compared with as
+    much as the feed has of it, also beyond the block.
     """
-    cdef const unsigned char *source = s.source
-    cdef unsigned char *target = s.target + s.written
-    cdef Py_ssize_t at = s.used
-    cdef Py_ssize_t length = s.length
-    cdef Py_ssize_t line_begin = s.line_begin
-    cdef Py_ssize_t longest_line = s.longest_line
-    cdef uint64_t after_cr = s.after_cr
-    cdef uint64_t after_eol = s.after_eol
-    cdef uint64_t after_empty_cr = s.after_empty_cr
-    cdef uint64_t bare_cr = 0
-    cdef uint64_t bare_lf = 0
-    cdef bint in_header = s.header_end < 0
-    cdef mta_seen seen = mta_seen_nothing()
-    cdef mta_block block
-    cdef uint64_t cr, lf, paired, eol, begins, empty_cr
+    cdef int bit
     # hot loop begins
-    while at + BLOCK_BYTES <= length:
-        block = mta_load(source + at)
-        cr = mta_equal(block, CR)
-        lf = mta_equal(block, LF)
-        paired = cr << 1 | after_cr
-        eol = lf & paired
-        begins = eol << 1 | after_eol
-        if mta_equal(block, DOT) & begins:
-            break
-        mta_store(target, block)
-        mta_see(&seen, block)
-        bare_cr |= paired & ~lf
-        bare_lf |= lf & ~paired
-        if in_header:
-            empty_cr = cr & begins
-            s.written = target - s.target
-            take_header(s, source + at, length - at, begins, eol & (empty_cr << 1 | after_empty_cr), 0)
-            after_empty_cr = empty_cr >> (BLOCK_BYTES - 1)
-            in_header = s.header_end < 0
-        if eol:
-            if at + mta_lowest(eol) - 1 - line_begin > longest_line:
-                longest_line = at + mta_lowest(eol) - 1 - line_begin
-            line_begin = at + mta_highest(eol) + 1
-            # Further lines of this block are shorter than it.
-            if longest_line < BLOCK_BYTES:
-                longest_line = longest_within(eol, longest_line)
-        after_cr = cr >> (BLOCK_BYTES - 1)
-        after_eol = eol >> (BLOCK_BYTES - 1)
-        at += BLOCK_BYTES
-        target += BLOCK_BYTES
+    if empty_ends:
+        bit = mta_lowest(empty_ends)
+        names &= all_through(bit)
+        s.header_end = content + bit + 1 - mta_count(dots & all_through(bit))
+    while names:
+        bit = mta_lowest(names)
+        names &= names - 1
+        if s.source[at + bit] & UPPER_MASK == LETTER_R:
+            if content + bit - mta_count(dots & all_through(bit)) < RECEIVED_WITHIN:
+                match_name(s, s.source + at + bit, s.length - at - bit)
     # hot loop ends
-    s.used = at
-    s.written = target - s.target
-    s.line_begin = line_begin
-    s.longest_line = longest_line
-    s.after_cr = after_cr
-    s.after_eol = after_eol
-    s.after_empty_cr = after_empty_cr
-    s.bare_cr |= bare_cr != 0
-    s.bare_lf |= bare_lf != 0
-    s.nul |= mta_seen_nul(seen)
-    s.eight_bit |= mta_seen_high(seen)
+
+
+cdef void take_plain(Stream *s) noexcept nogil:
+    """Take whole blocks, as many as there are with nothing in them to remove or to report but NUL and 8-bit.
+
+    At least one byte of the feed has been taken before. No more is written than was read, so the target, which has room for
+    the feed and a CR held back before it, cannot be overrun.
+    """
+    # The first is what came before the chunk, in its two highest bits.
+    cdef uint64_t[CHUNK_BLOCKS + 1] line_ends
+    cdef mta_text text
+    cdef Py_ssize_t blocks, taken, index
+    text.line_bytes = s.used - s.line_begin
+    text.longest_line = s.longest_line
+    text.nul = s.nul
+    text.high = s.eight_bit
+    # hot loop begins
+    while True:
+        blocks = min((s.length - s.used) >> BLOCK_SHIFT, CHUNK_BLOCKS)
+        taken = mta_take_plain(s.source + s.used, s.target + s.written, blocks, line_ends + 1, &text)
+        if taken == 0:
+            break
+        if s.header_end < 0:
+            line_ends[0] = s.after_eol << (BLOCK_BYTES - 1) | s.after_empty_cr << (BLOCK_BYTES - 2)
+            if s.size + s.written < RECEIVED_WITHIN or has_empty_line(line_ends, taken):
+                take_plain_header(s, line_ends, taken)
+        if text.longest_line < BLOCK_BYTES:
+            for index in range(1, taken + 1):
+                text.longest_line = longest_within(line_ends[index], text.longest_line)
+        s.used += taken << BLOCK_SHIFT
+        s.written += taken << BLOCK_SHIFT
+        s.after_cr = s.source[s.used - 1] == CR
+        s.after_eol = line_ends[taken] >> (BLOCK_BYTES - 1)
+        s.after_empty_cr = s.after_cr & (line_ends[taken] >> (BLOCK_BYTES - 2))
+    # hot loop ends
+    s.line_begin = s.used - text.line_bytes
+    s.longest_line = text.longest_line
+    s.nul = text.nul
+    s.eight_bit = text.high
+
+
+cdef inline bint has_empty_line(const uint64_t *line_ends, Py_ssize_t blocks) noexcept nogil:
+    """Whether an empty line ends in a chunk. Without a branch in it, the compiler makes this a matter of vectors."""
+    cdef uint64_t found = 0
+    cdef Py_ssize_t index
+    # hot loop begins
+    for index in range(1, blocks + 1):
+        found |= line_ends[index] & (line_ends[index] << 2 | line_ends[index - 1] >> (BLOCK_BYTES - 2))
+    # hot loop ends
+    return found != 0
+
+
+cdef void take_plain_header(Stream *s, const uint64_t *line_ends, Py_ssize_t blocks) noexcept nogil:
+    """Look at the header in the blocks that are about to be taken as plain ones. As CR and LF come together in these, two
+    line ends at two bytes' distance are an empty line.
+    """
+    cdef Py_ssize_t offset = 0
+    cdef Py_ssize_t index
+    cdef uint64_t eol, before
+    # hot loop begins
+    for index in range(1, blocks + 1):
+        eol = line_ends[index]
+        before = line_ends[index - 1]
+        take_header(
+            s, s.used + offset, s.size + s.written + offset,
+            eol << 1 | before >> (BLOCK_BYTES - 1), eol & (eol << 2 | before >> (BLOCK_BYTES - 2)), 0,
+        )
+        if s.header_end >= 0:
+            return
+        offset += BLOCK_BYTES
+    # hot loop ends
 
 
 cdef inline Py_ssize_t longest_within(uint64_t eol, Py_ssize_t longest_line) noexcept nogil:
     """The longest of the lines that begin and end in one block, or `longest_line`."""
-    cdef int before = mta_lowest(eol)
+    cdef int before
     # hot loop begins
-    eol &= eol - 1
-    while eol:
-        if mta_lowest(eol) - 2 - before > longest_line:
-            longest_line = mta_lowest(eol) - 2 - before
+    while eol & (eol - 1):
         before = mta_lowest(eol)
         eol &= eol - 1
+        if mta_lowest(eol) - 2 - before > longest_line:
+            longest_line = mta_lowest(eol) - 2 - before
     # hot loop ends
     return longest_line
 
@@ -535,7 +545,7 @@ cdef void take_carefully(Stream *s) noexcept nogil:
     empty_cr = cr & begins
     if s.header_end < 0:
         take_header(
-            s, source, s.length - s.used, (begins & ~dots | dots << 1 | s.after_dot) & valid,
+            s, s.used, s.size + s.written, (begins & ~dots | dots << 1 | s.after_dot) & valid,
             eol & (empty_cr << 1 | s.after_empty_cr), dots,
         )
     measure_lines(s, eol, dots)
@@ -595,13 +605,16 @@ cdef inline void take(Stream *s) noexcept nogil:
     if s.name_matched:
         match_name(s, s.source, s.length)
     while s.used < s.length and not s.done:
-        if s.after_dot | s.after_dot_cr == 0:
+        if s.used > 0 and s.after_dot | s.after_dot_cr == 0:
             take_plain(s)
         if s.used < s.length:
             take_carefully(s)
-    if s.after_dot_cr and not s.done:
-        s.written -= 1
-    s.line_begin -= s.length
+    if not s.done:
+        # So far; a CR at its end may still be that of a CR LF.
+        s.longest_line = max(s.longest_line, s.length - s.line_begin - <Py_ssize_t>s.after_cr)
+        s.line_begin -= s.length
+        if s.after_dot_cr:
+            s.written -= 1
 
 
 @cython.final

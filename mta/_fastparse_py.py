@@ -189,13 +189,14 @@ class Unstuffer:
         if self.size <= self._limit_bytes:
             self._content.append(byte)
         self._line.append(byte)
-        if self.header_end < 0 and len(self._line) == 9 and self._line.lower() == b"received:":
+        if not self._line.endswith(b"\r\n"):
+            self.longest_line = max(self.longest_line, len(self._line) - (byte == CR))
+        if self.header_end < 0 and self.size - 8 <= 65536 and self._line.lower() == b"received:":
             self.received_count += 1
 
     def _end_line(self) -> None:
         if self.header_end < 0 and self._line == b"\r\n":
             self.header_end = self.size
-        self.longest_line = max(self.longest_line, len(self._line) - 2)
         self._line.clear()
 
 
