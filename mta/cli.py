@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_queue, config_load
+from mta import __version__, cli_queue, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import main as supervisor
@@ -80,6 +80,7 @@ def _main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EX_OK
     except MtaError as error:
+        log.flush()
         prefix = "" if isinstance(error, ConfigError) else "mta: "
         click.echo(f"{prefix}{error}", err=True)
         return error.exit_code

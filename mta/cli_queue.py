@@ -16,6 +16,7 @@ from mta.errors import EX_OK, EX_TEMPFAIL, IpcError
 
 TIMEOUT_S = 30.0  # for the next packet of an answer
 NOT_DONE = 1
+STATES = ("queued", "active", "waiting", "failed")
 
 T = TypeVar("T")
 
@@ -81,13 +82,19 @@ def _as_json(item: dict[str, Any]) -> str:
 
 def _as_text(key: str, value: Any) -> str:
     """One value for people: times in UTC, lists with commas, texts of peers escaped."""
+    if value is None:
+        return ""
     if key.endswith("_wall") and isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     if isinstance(value, dict):
-        return " ".join(f"{name}={_as_text(name, inner)}" for name, inner in value.items())
+        return ", ".join(f"{name} {_nested(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_as_text(key, inner) for inner in value)
     return log.printable(value if isinstance(value, bytes) else str(value))
+
+
+def _nested(value: Any) -> str:
+    return f"({_as_text('', value)})" if isinstance(value, dict) else _as_text("", value)
 
 
 def _as_row(item: dict[str, Any]) -> dict[str, str]:
@@ -107,14 +114,13 @@ def _print_list(items: Iterator[dict[str, Any]], *, as_json: bool) -> None:
             click.echo("\t".join(item.values()))
 
 
-def _print_one(items: Iterator[dict[str, Any]], *, as_json: bool) -> None:
-    for item in items:
-        if as_json:
-            click.echo(_as_json(item))
-            continue
-        width = max(map(len, item), default=0)
-        for key, text in _as_row(item).items():
-            click.echo(f"{key:<{width}}  {text}")
+def _print_one(item: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(_as_json(item))
+        return
+    width = max(map(len, item), default=0)
+    for key, text in _as_row(item).items():
+        click.echo(f"{key:<{width}}  {text}".rstrip())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -129,9 +135,11 @@ def queue() -> None:
 @queue.command("list")
 @config_option
 @json_option
-def list_(config_file: str, as_json: bool) -> int:
+@click.option("--state", type=click.Choice(STATES), help="Only messages in this state.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N.")
+def list_(config_file: str, as_json: bool, state: str | None, limit: int | None) -> int:
     """List messages: those on their way and failed ones."""
-    _print_list(ask(config_file, "list"), as_json=as_json)
+    _print_list(ask(config_file, "list", {"state": state, "limit": limit}), as_json=as_json)
     return EX_OK
 
 
@@ -140,8 +148,15 @@ def list_(config_file: str, as_json: bool) -> int:
 @json_option
 @click.argument("queue_id", metavar="ID")
 def show(config_file: str, as_json: bool, queue_id: str) -> int:
-    """Show one message: envelope, recipients and what became of each."""
-    _print_one(ask(config_file, "show", {"id": queue_id}), as_json=as_json)
+    """Show one message, and what became of each recipient.
+
+    With --json the first line is the message, each further line a recipient.
+    """
+    items = ask(config_file, "show", {"id": queue_id})
+    _print_one(next(items), as_json=as_json)
+    if not as_json:
+        click.echo()
+    _print_list(items, as_json=as_json)
     return EX_OK
 
 
@@ -151,44 +166,52 @@ def show(config_file: str, as_json: bool, queue_id: str) -> int:
 def stats(config_file: str, as_json: bool) -> int:
     """Count messages.
 
-    queued: accepted and not yet finished. Of these, active: being delivered; waiting: for their next attempt; held;
+    queued: accepted and not yet finished. Of these, active: being delivered; waiting: for their next attempt; held.
     failed: given up, and kept until they are deleted or tried again.
     """
-    _print_one(ask(config_file, "stats"), as_json=as_json)
+    _print_one(next(ask(config_file, "stats")), as_json=as_json)
     return EX_OK
 
 
 @queue.command()
 @config_option
 @json_option
-@click.argument("queue_ids", metavar="ID...|all", nargs=-1, required=True)
-def retry(config_file: str, as_json: bool, queue_ids: tuple[str, ...]) -> int:
+@click.option("--all", "is_all", is_flag=True, help="Every message that waits.")
+@click.argument("queue_ids", metavar="[ID]...", nargs=-1)
+def retry(config_file: str, as_json: bool, is_all: bool, queue_ids: tuple[str, ...]) -> int:
     """Try messages again now.
 
-    Those that wait and those that failed, by their queue ids; "all" means every one that waits.
+    Named by their ids, failed ones too; or all that wait. Ends with 1 when one of them is not in the queue.
     """
-    return _each(config_file, "retry", queue_ids, as_json=as_json)
+    return _change(config_file, "retry", _which(queue_ids, is_all=is_all), as_json=as_json)
 
 
 @queue.command()
 @config_option
 @json_option
-@click.argument("queue_ids", metavar="ID...|all", nargs=-1, required=True)
-def delete(config_file: str, as_json: bool, queue_ids: tuple[str, ...]) -> int:
+@click.option("--all", "is_all", is_flag=True, help="The whole queue.")
+@click.argument("queue_ids", metavar="[ID]...", nargs=-1)
+def delete(config_file: str, as_json: bool, is_all: bool, queue_ids: tuple[str, ...]) -> int:
     """Delete messages for good.
 
-    By their queue ids; "all" means the whole queue. Senders are not told.
+    Named by their ids, or all. Senders are not told. Ends with 1 when one of them is not in the queue.
     """
-    return _each(config_file, "delete", queue_ids, as_json=as_json)
+    return _change(config_file, "delete", _which(queue_ids, is_all=is_all), as_json=as_json)
 
 
-def _each(config_file: str, verb: str, queue_ids: tuple[str, ...], *, as_json: bool) -> int:
-    """Do something with each id; those that are refused are told on standard error and do not stop the others."""
-    code = EX_OK
-    for queue_id in queue_ids:
-        try:
-            _print_one(ask(config_file, verb, {"id": queue_id}), as_json=as_json)
-        except Refused as error:
-            click.echo(f"mta: {queue_id}: {error}", err=True)
-            code = error.exit_code
-    return code
+def _which(queue_ids: tuple[str, ...], *, is_all: bool) -> dict[str, Any]:
+    if is_all == bool(queue_ids):
+        raise click.UsageError("Give either queue ids or --all.")
+    return {"all": True} if is_all else {"ids": list(queue_ids)}
+
+
+def _change(config_file: str, verb: str, which: dict[str, Any], *, as_json: bool) -> int:
+    done = next(ask(config_file, verb, which))
+    if as_json:
+        _print_one(done, as_json=True)
+    else:
+        click.echo(f"{done['count']} to be tried again" if verb == "retry" else f"{done['count']} deleted")
+    missing = done["missing"]
+    for queue_id in missing:
+        click.echo(f"mta: {queue_id} is not in the queue", err=True)
+    return NOT_DONE if missing else EX_OK

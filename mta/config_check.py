@@ -59,11 +59,11 @@ def complete(config: Config, folder: Path) -> Config:
     return replace(
         config,
         hostname=_a_labels(config.hostname),
-        spool=str(folder / config.spool),
+        spool=_absolute(folder, config.spool),
         domains=replace(config.domains, local=[_a_labels(name) for name in config.domains.local]),
         transport={name: _placed(transport, folder) for name, transport in config.transport.items()},
         route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
-        log=replace(config.log, file=str(folder / config.log.file) if config.log.file else ""),
+        log=replace(config.log, file=_absolute(folder, config.log.file) if config.log.file else ""),
     )
 
 
@@ -231,9 +231,13 @@ def _pattern(text: str) -> str:
 def _placed(transport: Transport, folder: Path) -> Transport:
     """With absolute paths."""
     if transport.path:
-        transport = replace(transport, path=os.path.join(folder, transport.path))
+        transport = replace(transport, path=_absolute(folder, transport.path))
     if transport.host:
         hop = parse_next_hop(transport.host)
         if isinstance(hop, Unix):
-            transport = replace(transport, host=f"unix:{os.path.join(folder, hop.path)}")
+            transport = replace(transport, host=f"unix:{_absolute(folder, hop.path)}")
     return transport
+
+
+def _absolute(folder: Path, path: str) -> str:
+    return os.path.normpath(folder / path)

@@ -48,7 +48,7 @@ def parse(text: str, file: str) -> Config:
     parts = reader.fields(Config, data, ())
     faults = reader.faults + config_check.check(parts)
     if not faults:
-        config = config_check.complete(Config(**parts), Path(file).absolute().parent)
+        config = config_check.complete(Config(**parts), Path(file).absolute().parent.resolve())
         faults = config_check.check_whole(config)
     if faults:
         lines = lines_of(text)

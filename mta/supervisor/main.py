@@ -7,7 +7,6 @@ that yields wherever it has to wait for something to happen; the loop resumes it
 import os
 import select
 import signal
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -298,15 +297,9 @@ class Supervisor:
 
 
 def run(load: Callable[[], Config], *, ready_fd: int | None = None) -> int:
-    """Be the supervisor until told to stop; returns the exit code. Faults of the start are told on standard error."""
+    """Be the supervisor until told to stop; returns the exit code. Raises `MtaError` when it cannot even begin."""
     os.umask(0o077)  # whatever is written may be mail
-    try:
-        supervisor = Supervisor(load, ready_fd=ready_fd)
-    except MtaError as error:
-        log.flush()
-        print(f"mta: {error}", file=sys.stderr)
-        return error.exit_code
-    return supervisor.run()
+    return Supervisor(load, ready_fd=ready_fd).run()
 
 
 def _enqueue(number: int, frame: FrameType | None) -> None:
