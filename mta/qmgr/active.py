@@ -94,8 +94,8 @@ class ActiveSet:
 
     # In
 
-    def admit(self, record: Record, envelope: Envelope, segment: SegmentProgress) -> None:
-        """Take a message that was read from the log."""
+    def admit(self, record: Record, envelope: Envelope, segment: SegmentProgress) -> bool:
+        """Take a message that was read from the log; returns whether there is room for more recipients."""
         location = record.location
         recipients = envelope.recipients
         message = self.messages[location] = Message(
@@ -109,15 +109,18 @@ class ActiveSet:
             record.body_bytes,
             record.body_file,
         )
-        self.recipients += len(recipients)
         segment.open[location & OFFSET_MASK] = None
         if len(recipients) == 1:  # nearly all mail
+            self.recipients += 1
             transport = self._router.transport(recipients[0])
             if transport is not None:
                 message.jobs = 1
                 self._scheduler.add(Job(next(self._numbers), location, location, transport, _FIRST, 1))
-                return
+                return True
+        else:
+            self.recipients += len(recipients)
         self._dispatch(message, range(len(recipients)))
+        return not self.is_full()
 
     def load(self, row: Row) -> None:
         """Take a message whose time has come from the journal."""
@@ -184,16 +187,11 @@ class ActiveSet:
             return
         message = self.messages[job.location]
         message.tried = True
-        window = self._scheduler.destinations[job.transport].window
         if outcome.results or outcome.destination_down:
             self._take_results(message, job, outcome)
-            if outcome.destination_down:
-                text = next((result.text for result in outcome.results if result.status != DELIVERED), "no answer")
-                window.unreachable(self._clock.monotonic(), text)
-            elif any(result.status == DELIVERED for result in outcome.results):
-                window.succeeded()
         else:
             self.counts.delivered += len(job.recipients)
+            window = self._scheduler.destinations[job.transport].window
             if window.size < window.maximum:
                 window.succeeded()
             if message.unreached is not None:
@@ -209,6 +207,12 @@ class ActiveSet:
         for index in job.recipients:
             result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
             self._note(message, result)
+        window = self._scheduler.destinations[job.transport].window
+        if outcome.destination_down:
+            text = next((result.text for result in outcome.results if result.status != DELIVERED), "no answer")
+            window.unreachable(self._clock.monotonic(), text)
+        elif any(result.status == DELIVERED for result in outcome.results):
+            window.succeeded()
 
     def _note(self, message: Message, result: Result) -> None:
         index = result.recipient

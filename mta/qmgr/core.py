@@ -10,14 +10,16 @@ from pathlib import Path
 
 from mta import log, routing
 from mta.config import Config, Transport
+from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.qmgr.active import ActiveSet
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
-from mta.qmgr.intake import Intake
+from mta.qmgr.intake import Consumer, Intake
 from mta.qmgr.journal import Journal
-from mta.qmgr.progress import Progress
+from mta.qmgr.progress import Progress, SegmentProgress
 from mta.qmgr.scheduler import Scheduler
+from mta.spool.record import Record
 
 COMMIT_S = 0.1  # between commits while outcomes come in; what a crash can deliver twice is no older than this
 COMMIT_OUTCOMES = 1000  # a batch this large is not kept waiting
@@ -54,7 +56,8 @@ class Core:
         self.active = ActiveSet(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng)
         self.cleaner = Cleaner(root, self.journal, self.progress)
         self._census: Census | None = Census(root, self.journal.bodies())  # before the ends of the log are taken
-        self.intake = Intake(root, self.progress)
+        self._consume: Consumer = self._count_and_admit
+        self.intake = Intake(root, self.progress, self.active.discard)
         self._census_ends = self.intake.ends()
         self.healthy = True  # the journal can be written
         self._commit_at = -math.inf
@@ -85,22 +88,16 @@ class Core:
         """Bring in what can be read and what is due, as far as there is room; returns how much mail was moved."""
         if not self.healthy:
             return 0
-        active, count = self.active, 0
-        room = active.room()
-        if active.due_wall <= self.clock.wall():
+        room = self.active.room()
+        if self.active.due_wall <= self.clock.wall():
             room -= self.settings.active // 10  # kept for messages whose time has come
-        if room > 0:
-            for shard, (record, envelope, segment) in self.intake.read(room):
-                count += 1
-                if record.body_file and self._census is not None:
-                    self._census.seen(record)
-                if record.location < shard.purge_before:
-                    active.discard(record, segment)
-                    continue
-                active.admit(record, envelope, segment)
-                if active.is_full():
-                    break
-        return count + active.defer_suspended(now)
+        return self.intake.read(room, self._consume) + self.active.defer_suspended(now)
+
+    def _count_and_admit(self, record: Record, envelope: Envelope, segment: SegmentProgress) -> bool:
+        """As `ActiveSet.admit`, while large bodies are being counted."""
+        if self._census is not None:
+            self._census.seen(record)
+        return self.active.admit(record, envelope, segment)
 
     def settle(self, now: float) -> int:
         """Commit, free and look around, each when it is time; returns how many waiting messages came in."""
@@ -140,6 +137,7 @@ class Core:
         self.intake.look()
         if self._census is not None and self.intake.has_passed(self._census_ends):
             census, self._census = self._census, None
+            self._consume = self.active.admit
             try:
                 census.finish(self.cleaner.reserve)
             except SpoolError as error:

@@ -8,7 +8,7 @@ end when that writer went on to another one, or when the shard has no writer. Nu
 listed while nobody held the shard is finished for good.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mta import envelope as envelopes
@@ -28,17 +28,20 @@ READ_AT_ONCE = 1024  # records in one turn, so that outcomes do not wait long be
 SCAN_BYTES = 1048576  # one read when looking for the last record of a segment
 SHARD_SHIFT = 51  # of a location, down to its shard (`mta.spool.queueid`)
 
-Found = tuple[Record, Envelope, SegmentProgress]
+Consumer = Callable[[Record, Envelope, SegmentProgress], bool]  # returns whether it takes more
+Discarder = Callable[[Record, SegmentProgress], None]
 
 
 class ShardIntake:
     """Reading one shard. `corrupt` and `torn` count the damaged and the unfinished places that were met."""
 
-    def __init__(self, root: Path, shard: int, progress: Progress) -> None:
+    def __init__(self, root: Path, shard: int, progress: Progress, discard: Discarder) -> None:
+        """`discard` takes what is let go unread."""
         self.shard = shard
         self.corrupt = 0
         self.torn = 0
-        self.purge_before = 0  # messages with a lower location are to be let go unread
+        self._purge_before = 0  # messages with a lower location are to be let go unread
+        self._discard = discard
         self._root = root
         self._folder = layout.shard_folder(root, shard)
         self._progress = progress
@@ -64,30 +67,32 @@ class ShardIntake:
         if names and names[-1].number > self._finished and not is_claimed(self._root, self.shard):
             self._finished = names[-1].number
 
-    def read(self, limit: int) -> Iterator[Found]:
-        """Up to `limit` new messages; what has been handed out counts as read. Raises `SpoolError`."""
-        position = self._position()
+    def read(self, limit: int, consume: Consumer) -> int:
+        """Hand up to `limit` new messages to `consume`, while it says that it takes more; returns how many.
+
+        What has been handed out counts as read. Raises `SpoolError`.
+        """
+        position, count = self._position(), 0
         while True:
             segment = self._segment or self._next_segment()
             if segment is None:
-                return
+                return count
             progress = self._progress.segment(segment.identity.base >> SEGMENT_SHIFT)
             if self._records is None:
                 stop, committed = self._readable(position)
                 if stop is not None and stop <= progress.position * UNIT_BYTES:
-                    return
+                    return count
                 self._records = segment.records(progress.position * UNIT_BYTES, stop, committed)
                 self._to_end = stop is None
             for record in self._records:
                 envelope = self._take(segment, progress, record)
                 if envelope is not None:
-                    yield record, envelope, progress
-                    limit -= 1
-                    if limit <= 0:
-                        return
+                    count += 1
+                    if not consume(record, envelope, progress) or count >= limit:
+                        return count
             self._end_pass(segment, progress)
             if not self._to_end:
-                return
+                return count
             progress.whole = True
             self.torn += len(segment.torn)
             segment.close()
@@ -95,7 +100,8 @@ class ShardIntake:
 
     def _take(self, segment: Segment, progress: SegmentProgress, record: Record) -> Envelope | None:
         """One record: its envelope, or None when it is not to be delivered."""
-        offset = record.location & OFFSET_MASK
+        location = record.location
+        offset = location & OFFSET_MASK
         if offset != progress.position:  # whether that is damage or the torn end of a batch is told at the end
             self._gaps.append(progress.position)
             progress.open[progress.position] = None
@@ -109,8 +115,12 @@ class ShardIntake:
         except ValueError as error:
             self._complain(progress, SpoolCorrupt(str(segment.path), record.offset, str(error)))
             return None
-        # A message that was moved here lives by its row in the journal alone.
-        return None if envelope.queue_id else envelope
+        if envelope.queue_id:
+            return None  # a message that was moved here lives by its row in the journal alone
+        if location < self._purge_before:
+            self._discard(record, progress)
+            return None
+        return envelope
 
     def _end_pass(self, segment: Segment, progress: SegmentProgress) -> None:
         """The records that could be read are through: tell what is damaged, forget gaps that are not."""
@@ -160,8 +170,12 @@ class ShardIntake:
     def purge(self) -> int:
         """Let go everything that can be read now; returns how many messages that is. They go as they are read."""
         count = self.unread()
-        self.purge_before = self.end()
+        self._purge_before = self.end()
         return count
+
+    def is_purging(self) -> bool:
+        """Whether messages that were let go have not all been passed yet."""
+        return not self.is_passed(self._purge_before)
 
     def end(self) -> int:
         """A location that is greater than those of all messages that can be read now."""
@@ -198,7 +212,7 @@ class ShardIntake:
             segment = Segment.named(self._root, self.shard, name)
             try:
                 for record in segment.records(start * UNIT_BYTES, stop):
-                    if (record.location & OFFSET_MASK) not in done and record.location >= self.purge_before:
+                    if (record.location & OFFSET_MASK) not in done and record.location >= self._purge_before:
                         try:
                             envelope = envelopes.decode(record.envelope)
                         except ValueError:
@@ -278,9 +292,10 @@ def count_messages(segment: Segment) -> int:
 class Intake:
     """All shards of a spool, in turns."""
 
-    def __init__(self, root: Path, progress: Progress) -> None:
+    def __init__(self, root: Path, progress: Progress, discard: Discarder) -> None:
         self._root = root
         self._progress = progress
+        self._discard = discard
         self._shards: dict[int, ShardIntake] = {}
         self._turns: list[ShardIntake] = []
         self._failed: set[int] = set()  # shards that could not be read, until the next look
@@ -302,27 +317,30 @@ class Intake:
         """Find new shards."""
         for number in layout.shard_numbers(self._root):
             if number not in self._shards:
-                self._shards[number] = ShardIntake(self._root, number, self._progress)
+                self._shards[number] = ShardIntake(self._root, number, self._progress, self._discard)
                 self._turns.append(self._shards[number])
 
-    def read(self, room: int) -> Iterator[tuple[ShardIntake, Found]]:
-        """New messages, at most `room` and at most one turn's share, from all shards alike."""
+    def read(self, room: int, consume: Consumer) -> int:
+        """Hand out new messages, at most `room` and at most one turn's share, from all shards alike; returns how many.
+
+        `consume` says whether it takes more.
+        """
         if not self._turns or room <= 0:
-            return
+            return 0
         share = max(1, min(room, READ_AT_ONCE) // len(self._turns))
         self._turns.append(self._turns.pop(0))
+        count = 0
         for shard in self._turns:
             if shard.shard in self._failed:
                 continue
             try:
-                for found in shard.read(min(share, room)):
-                    room -= 1
-                    yield shard, found
+                count += shard.read(min(share, room - count), consume)
             except SpoolError as error:
                 self._failed.add(shard.shard)
                 log.problem(str(error), shard=shard.shard)
-            if room <= 0:
-                return
+            if count >= room:
+                break
+        return count
 
     def unread(self) -> int:
         """Messages that have been accepted and not read in."""
@@ -344,7 +362,7 @@ class Intake:
 
     def is_purging(self) -> bool:
         """Whether messages that were let go have not all been passed yet."""
-        return any(not shard.is_passed(shard.purge_before) for shard in self._turns)
+        return any(shard.is_purging() for shard in self._turns)
 
     def ends(self) -> dict[int, int]:
         """For each shard, a location that is greater than those of all messages that can be read now."""
