@@ -94,7 +94,9 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
             examples=["/var/mail/{domain}/{local}"],
         ),
     ] = ""
-    host: Annotated[str, Meta(description='lmtp and smtp: "127.0.0.1:2600", "[::1]:24" or "unix:/path"')] = ""
+    host: Annotated[
+        str, Meta(description='lmtp and smtp: "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path"')
+    ] = ""
     concurrency: Annotated[Count, Meta(description="connections to one destination at once, per delivery worker")] = 20
     timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a reply, in seconds")] = 300.0
     connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0

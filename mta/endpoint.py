@@ -1,13 +1,17 @@
 """Addresses of sockets as the configuration writes them: what we listen on, and where we hand mail to."""
 
+import re
 import socket
 from typing import NamedTuple
 
 PORT_MAX = 65535
 
+_LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+
 
 class Tcp(NamedTuple):
-    """An IP address and a port."""
+    """An IP address (or, of a next hop, a name) and a port."""
 
     host: str
     port: int
@@ -28,12 +32,12 @@ def parse_listen(text: str) -> Tcp:
 
 
 def parse_next_hop(text: str) -> Tcp | Unix:
-    """Read "127.0.0.1:24", "[::1]:24" or "unix:/path". Raises `ValueError` saying what is allowed."""
+    """Read "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path". Raises `ValueError` saying what is allowed."""
     if text.startswith("unix:") and len(text) > 5 and "\0" not in text:
         return Unix(text[5:])
-    found = _tcp(text)
+    found = _tcp(text) or _named(text)
     if found is None or not found.port:
-        raise ValueError('an IP address and a port, as in "127.0.0.1:24" or "[::1]:24", or "unix:/path"')
+        raise ValueError('a host and a port, as in "127.0.0.1:24", "[::1]:24" or "relay.example:25", or "unix:/path"')
     return found
 
 
@@ -43,13 +47,25 @@ def is_ipv6(host: str) -> bool:
 
 
 def _tcp(text: str) -> Tcp | None:
-    host, colon, port = text.rpartition(":")
+    host, port = _split(text)
     bracketed = host.startswith("[") and host.endswith("]")
     host = host[1:-1] if bracketed else host
-    if not colon or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > PORT_MAX:
-        return None
     try:
         socket.inet_pton(socket.AF_INET6 if bracketed else socket.AF_INET, host)
     except (OSError, ValueError):
         return None
-    return Tcp(host, int(port))
+    return Tcp(host, port) if port >= 0 else None
+
+
+def _named(text: str) -> Tcp | None:
+    """A host by its name; one that consists of digits and dots was meant to be an address."""
+    host, port = _split(text)
+    is_name = len(host) <= 253 and _NAME.fullmatch(host) and not host.replace(".", "").isdigit()
+    return Tcp(host, port) if is_name and port >= 0 else None
+
+
+def _split(text: str) -> tuple[str, int]:
+    """Host and port; the port is -1 where there is none."""
+    host, _, port = text.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= PORT_MAX
+    return host, int(port) if is_port else -1

@@ -237,3 +237,9 @@ def test_dotted_keys_and_inline_tables() -> None:
 def test_hostile_values_do_not_break_the_lines_of_the_report() -> None:
     for fault in faults(GOOD.replace('"127.0.0.1:2525"', '"\\n\\u001b[2J"') + '["x\\ny"]\n'):
         assert fault.isprintable()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:24", "[::1]:24", "relay.example:25", "localhost:2525", "unix:/run/lmtp"])
+def test_next_hops(host: str) -> None:
+    text = GOOD.replace('"maildir"', '"lmtp"').replace('path = "mail/{domain}/{local}"', f'host = "{host}"')
+    assert read(text).transport["store"].host == host

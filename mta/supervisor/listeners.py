@@ -6,6 +6,7 @@ no worker wakes up for a client that another one takes. TCP_NODELAY is set here,
 
 import errno
 import socket
+from contextlib import suppress
 
 from mta import log
 from mta.config import Config
@@ -55,6 +56,12 @@ class Listeners:
         for sock in self._sockets.values():
             if id(sock) not in kept:
                 sock.close()
+
+    def shut(self) -> None:
+        """Listen no more, in no process that has these sockets: clients are refused instead of waiting for nobody."""
+        for sock in self._sockets.values():
+            with suppress(OSError):  # it is shut already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close all sockets."""

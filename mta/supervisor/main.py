@@ -213,6 +213,7 @@ class Supervisor:
         self._family.start_no_more()
         for role in STOP_ORDER:
             self._stop(self._family.living(role))
+            self._generation.listeners.shut()
             while self._family.living(role):
                 yield
         self._end(EX_OK)
@@ -224,6 +225,7 @@ class Supervisor:
                 child.kill()  # it has nothing to finish, and perhaps no handler yet
             else:
                 self._family.stop([child], signal.SIGINT, self._timing.fast)
+        self._generation.listeners.shut()
         while self._family.living():
             yield
         self._end(exit_code)
