@@ -32,7 +32,7 @@ def parse_listen(text: str) -> Tcp:
 
 
 def parse_next_hop(text: str) -> Tcp | Unix:
-    """Read "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path". Raises `ValueError` saying what is allowed."""
+    """Read "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path"; raises `ValueError` saying so."""
     if text.startswith("unix:") and len(text) > 5 and "\0" not in text:
         return Unix(text[5:])
     found = _tcp(text) or _named(text)
