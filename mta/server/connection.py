@@ -21,6 +21,10 @@ from mta.smtp.session import Session, Terms, Transaction
 from mta.smtp.state import State
 from mta.spool import queueid
 
+NEWCOMER_S = 3.0
+"""A client has this long to begin its first message while the worker goes down; greeting, EHLO and MAIL take three
+round trips, and each less than a second."""
+
 
 class Door:
     """What one listener offers to those who come in by it."""
@@ -103,7 +107,7 @@ class Connection:
             if event is Signal.NEED_DATA:
                 self._flush()
                 in_data = session.state is State.DATA
-                if shared.is_draining and not in_data and session.transaction is None:
+                if shared.is_draining and self._owes_nothing():
                     raise Draining
                 count = self.stream.receive_into(shared.buffer, data_timeout_s if in_data else command_timeout_s)
                 if count == 0:
@@ -145,7 +149,12 @@ class Connection:
 
     def is_idle(self) -> bool:
         """Whether the client owes us nothing but its next command: it may be sent away."""
-        return self.stream.is_parked and self._session.transaction is None
+        return self.stream.is_parked and self._owes_nothing()
+
+    def _owes_nothing(self) -> bool:
+        # Who has just come has come to send a message, and would take it amiss to be greeted and turned away.
+        is_new = self._messages == 0 and self._shared.clock.now_s - self._started_s < NEWCOMER_S
+        return self._session.transaction is None and not is_new
 
     # Answers to the session's questions
 

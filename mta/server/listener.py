@@ -77,6 +77,11 @@ class Listener:
         if self._timer is not None:
             self._timer.stop()
 
+    def shut(self) -> None:
+        """Listen no more, in no process that has this socket: a client must not wait for one that never accepts."""
+        with suppress(OSError):  # another worker was first
+            self._socket.shutdown(socket.SHUT_RDWR)
+
     def _on_readable(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:

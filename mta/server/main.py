@@ -35,6 +35,9 @@ DRAIN_S = 60.0
 """Time for clients to finish what they are sending once we go down; then the connections are cut (the sender tries
 again). Longer than a slow sender needs for an ordinary message, shorter than an administrator's patience."""
 
+DRAIN_SWEEP_S = 0.05
+"""How often we look then who can be sent away."""
+
 LOG_FLUSH_S = 0.2
 
 GC_THRESHOLD = (50_000, 20, 100)
@@ -84,19 +87,24 @@ class Worker:
         self._shared.is_draining = True
         for listener in self._listeners:
             listener.stop()
+        self._give_up_at = monotonic() + DRAIN_S
+        loop: Any = get_hub().loop
+        self._sweeper = loop.timer(0.0, DRAIN_SWEEP_S)
+        self._sweeper.start(self._send_away)
+
+    def _send_away(self) -> None:
+        # In the hub, never in a greenlet: one that wakes another is not come back to.
         for connection in [c for c in self._shared.connections if c.is_idle()]:
             connection.stream.wake(Draining())
-        gevent.spawn(self._finish)
-
-    def _finish(self) -> None:
-        give_up_at = monotonic() + DRAIN_S
-        while self._shared.connections and monotonic() < give_up_at:
-            gevent.sleep(0.05)
-        self._stopped.set()
+        if not self._shared.connections or monotonic() >= self._give_up_at:
+            self._sweeper.stop()
+            self._stopped.set()
 
     def _on_orphaned(self) -> None:
         self._lifeline.stop()
         log.problem("the supervisor is gone, this worker ends")
+        for listener in self._listeners:
+            listener.shut()
         self.drain()
 
 

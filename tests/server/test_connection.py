@@ -4,6 +4,7 @@ import gevent
 import pytest
 
 from mta.errors import SpoolFull
+from mta.server.connection import NEWCOMER_S
 from mta.server.deadlines import Deadlines
 from mta.server.stream import DeadlineExceeded, Draining
 from tests.support.hub import in_hub
@@ -145,6 +146,8 @@ def test_draining_waits_for_a_transaction_and_no_longer(bench, greeted):
     sending.send(TRANSACTION)
     sending.read_until(b"<CR><LF>.<CR><LF>\r\n")
     gevent.sleep(0)
+    assert not idle.connection.is_idle()  # it has just come
+    bench.shared.clock.now_s += NEWCOMER_S
     assert idle.connection.is_idle()
     assert not sending.connection.is_idle()
     bench.shared.is_draining = True

@@ -19,7 +19,7 @@ from mta.errors import EX_SOFTWARE
 def answer(listener: socket.socket) -> bool:
     try:
         client, _ = listener.accept()
-    except BlockingIOError:
+    except OSError:  # another took it, or nobody listens any more
         return False
     client.sendall(b"%d" % os.getpid())
     client.close()
