@@ -49,7 +49,7 @@ class ShardIntake:
         self._segment: Segment | None = None  # being read
         self._number = -1  # of that segment, or of the last one that was read to its end
         self._records: Iterator[Record] | None = None  # of that segment, as far as they could be read
-        self._to_end = False  # they go to the segment's end
+        self._stop: int | None = None  # how far that is, in bytes; None: to the segment's end
         self._gaps: list[int] = []  # offsets in it, since then, where no record stood
         self._ordinal: int | None = None  # of the next message there; None before the first was read
         self._finished = -1  # segments up to this number will not grow any more
@@ -68,9 +68,9 @@ class ShardIntake:
             self._finished = names[-1].number
 
     def read(self, limit: int, consume: Consumer) -> int:
-        """Hand up to `limit` new messages to `consume`, while it says that it takes more; returns how many.
+        """Read up to `limit` records and hand the new messages to `consume`, while it says that it takes more.
 
-        What has been handed out counts as read. Raises `SpoolError`.
+        Returns how many were read. What has been handed out counts as read. Raises `SpoolError`.
         """
         position, count = self._position(), 0
         while True:
@@ -83,16 +83,15 @@ class ShardIntake:
                 if stop is not None and stop <= progress.position * UNIT_BYTES:
                     return count
                 self._records = segment.records(progress.position * UNIT_BYTES, stop, committed)
-                self._to_end = stop is None
+                self._stop = stop
             for record in self._records:
                 envelope = self._take(segment, progress, record)
-                if envelope is not None:
-                    count += 1
-                    if not consume(record, envelope, progress) or count >= limit:
-                        return count
+                count += 1
+                if (envelope is not None and not consume(record, envelope, progress)) or count >= limit:
+                    return count
             self._end_pass(segment, progress)
-            if not self._to_end:
-                return count
+            if self._stop is not None:
+                continue  # it may have been written on meanwhile
             progress.whole = True
             self.torn += len(segment.torn)
             segment.close()
@@ -133,7 +132,7 @@ class ShardIntake:
         segment.problems.clear()
         self._gaps.clear()
         self._records = None
-        progress.position = max(progress.position, segment.end // UNIT_BYTES)
+        progress.position = max(progress.position, (self._stop or segment.end) // UNIT_BYTES)
 
     def _complain(self, progress: SegmentProgress, problem: SpoolCorrupt) -> None:
         """Tell of damage. It is never settled, so the segment is kept, and each restart tells again."""
@@ -321,9 +320,9 @@ class Intake:
                 self._turns.append(self._shards[number])
 
     def read(self, room: int, consume: Consumer) -> int:
-        """Hand out new messages, at most `room` and at most one turn's share, from all shards alike; returns how many.
+        """Read at most `room` records, and at most one turn's share, from all shards alike; returns how many.
 
-        `consume` says whether it takes more.
+        New messages go to `consume`, which says whether it takes more.
         """
         if not self._turns or room <= 0:
             return 0

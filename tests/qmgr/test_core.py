@@ -347,7 +347,7 @@ def test_orphaned_bodies_are_found(tmp_path: Path, sender: Sender) -> None:
     sender.send(b"b@store.example", large=True)  # waiting
     sender.commit()
     with bench(tmp_path) as queue:
-        (first, second) = queue.fetch()
+        _, second = queue.fetch()
         queue.answer([second], deferred)
         queue.core.commit(queue.clock.monotonic())
     (bodies / f"{77:016x}.body").write_bytes(b"left by a crash")

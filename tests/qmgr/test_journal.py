@@ -18,7 +18,7 @@ def make_row(location: int, *, state: State = State.WAITING, due_wall: float = 1
     return Row(location, queue_id or location, state, due_wall, 1, 50.0, b"from@example.org", 4096, 0, detail)
 
 
-@pytest.fixture()
+@pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.db")
 
