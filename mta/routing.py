@@ -10,12 +10,13 @@ from collections.abc import Sequence
 import msgspec
 
 from mta.config import Config, Route
+from mta.smtp.address import parse_domain
 
 DOMAINS_KEPT = 10_000  # answers held; senders can name any number of domains under a `*` route, so there is an end
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """One recipient pattern, in lower case; an empty part matches everything."""
+    """One recipient pattern, in lower case, its domain in A-labels; an empty part matches everything."""
 
     local: bytes
     domain: bytes
@@ -29,7 +30,7 @@ def parse_pattern(text: str) -> Pattern:
     local, at, domain = data.rpartition(b"@")
     if not at or not local or not domain or b"*" in domain or (b"*" in local and local != b"*"):
         raise ValueError(f'{text!r} is no recipient pattern: use "*", "*@example.org" or "user@example.org"')
-    return Pattern(b"" if local == b"*" else local, domain)
+    return Pattern(b"" if local == b"*" else local, parse_domain(domain))
 
 
 class _Domain(msgspec.Struct, frozen=True):

@@ -91,3 +91,14 @@ def test_equals_a_walk_through_the_rules(rules: list[tuple[str, str]], recipient
 
     router = Router([Route([pattern], transport) for pattern, transport in rules])
     assert [router.transport(r.encode()) for r in recipients] == [walk(r) for r in recipients]
+
+
+def test_domains_in_unicode() -> None:
+    """The server knows domains in A-labels, a configuration may have them in Unicode."""
+    router = Router([Route(["*@BÜCHER.example"], "store")])
+    assert router.transport(b"ann@xn--bcher-kva.example") == "store"
+
+
+def test_no_domain() -> None:
+    with pytest.raises(ValueError, match="malformed domain"):
+        parse_pattern("*@example..org")
