@@ -146,7 +146,10 @@ class Relay:
         if len(verdicts) == 1 and verdicts[0].status == DELIVERED:
             work.delivered(message.envelope, label, verdicts[0].text)
             return
-        results = [Result(index, *verdict) for index, verdict in zip(work.job.recipients, verdicts, strict=True)]
+        results = [
+            Result(index, verdict.status, verdict.code, verdict.text)
+            for index, verdict in zip(work.job.recipients, verdicts, strict=True)
+        ]
         work.settle(message.envelope, label, results)
 
     def _fault(self, courier: _Courier, error: BaseException) -> None:

@@ -20,11 +20,10 @@ cannot take it have died out, and a conversion breaks signatures).
 
 import enum
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import msgspec
 
-from mta.smtp.client_reply import Reply, ReplyError, ReplyReader
+from mta.smtp.client_reply import Reply, ReplyReader
 
 DELIVERED = 2
 DEFERRED = 4
@@ -47,7 +46,7 @@ class Step(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Verdict(NamedTuple):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """How a recipient, or a connection, fared: `status` 2, 4 or 5, the enhanced code, a line of printable ASCII."""
 
     status: int
@@ -65,20 +64,18 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
     smtputf8: bool = False
 
 
-class _Expect(enum.Enum):
-    """What the next reply answers; the value is for people."""
-
-    GREETING = "the connection"
-    EXTENDED_HELLO = "EHLO"
-    HELLO = "HELO"
-    NOTHING = "nothing"
-    RESET = "RSET"
-    MAIL = "MAIL"
-    RECIPIENT = "RCPT"
-    DATA = "DATA"
-    CONTENT = "the message"
-    END = "the end of the message"
-    EMPTY_END = "the end of no message"
+# What the next reply answers, in words for people.
+_GREETING = "the connection"
+_EXTENDED_HELLO = "EHLO"
+_HELLO = "HELO"
+_NOTHING = "nothing"
+_RESET = "RSET"
+_MAIL = "MAIL"
+_RECIPIENT = "RCPT"
+_DATA = "DATA"
+_CONTENT = "the message"
+_END = "the end of the message"
+_EMPTY_END = "the end of no message"
 
 
 class _Transaction:
@@ -86,7 +83,7 @@ class _Transaction:
 
     __slots__ = ("accepted", "answered", "commands", "mail_accepted", "sent", "verdicts")
 
-    def __init__(self, recipients: int, commands: list[tuple[_Expect, bytes]]) -> None:
+    def __init__(self, recipients: int, commands: list[tuple[str, bytes]]) -> None:
         self.commands = commands  # RSET where needed, MAIL, each RCPT, DATA
         self.sent = 0
         self.answered = 0
@@ -127,24 +124,24 @@ class Client:
         self._keywords: dict[bytes, bytes] = {}
         self._pipelining = False
         self._output = b""
-        self._expect = _Expect.GREETING
+        self._expect = _GREETING
         self._transaction = _Transaction(0, [])
         self._reset_due = False  # the server may still have a transaction open
         self.step = Step.READ
         self.failure: Verdict | None = None
         self.replies = 0  # whole replies received; whoever keeps a deadline sees progress here
         self._handlers = {
-            _Expect.GREETING: self._greeting,
-            _Expect.EXTENDED_HELLO: self._extended_hello,
-            _Expect.HELLO: self._hello,
-            _Expect.NOTHING: self._violation,
-            _Expect.RESET: self._reset,
-            _Expect.MAIL: self._mail,
-            _Expect.RECIPIENT: self._recipient,
-            _Expect.DATA: self._data,
-            _Expect.CONTENT: self._early,
-            _Expect.END: self._end,
-            _Expect.EMPTY_END: self._empty_end,
+            _GREETING: self._greeting,
+            _EXTENDED_HELLO: self._extended_hello,
+            _HELLO: self._hello,
+            _NOTHING: self._violation,
+            _RESET: self._reset,
+            _MAIL: self._mail,
+            _RECIPIENT: self._recipient,
+            _DATA: self._data,
+            _CONTENT: self._early,
+            _END: self._end,
+            _EMPTY_END: self._empty_end,
         }
 
     # --- for whoever has the socket
@@ -157,7 +154,7 @@ class Client:
     @property
     def untouched(self) -> bool:
         """The server has not answered the current transaction's MAIL: it can be begun again elsewhere."""
-        return self._expect in (_Expect.RESET, _Expect.MAIL)
+        return self._expect in (_RESET, _MAIL)
 
     def offers(self, keyword: bytes) -> bool:
         """Whether the server announced an extension (upper case)."""
@@ -170,22 +167,21 @@ class Client:
 
     def receive(self, data: bytes) -> None:
         """Take what arrived."""
-        try:
-            for reply in self._reader.feed(data):
-                self.replies += 1
-                if reply.code == 421:  # RFC 5321 section 3.8: the server closes the connection
-                    self._fail(Verdict(DEFERRED, reply.enhanced, self._in_reply(reply)))
-                else:
-                    self._handlers[self._expect](reply)
-                if self.step is Step.CLOSED:
-                    return
-        except ReplyError as error:
-            self._fail(Verdict(DEFERRED, "4.5.0", f"{error} (in reply to {self._expect.value})"))
+        for reply in self._reader.feed(data):
+            self.replies += 1
+            if reply.code == 421:  # RFC 5321 section 3.8: the server closes the connection
+                self._fail(Verdict(DEFERRED, reply.enhanced, self._in_reply(reply)))
+            else:
+                self._handlers[self._expect](reply)
+            if self.step is Step.CLOSED:
+                return
+        if self._reader.error:
+            self._fail(Verdict(DEFERRED, "4.5.0", f"{self._reader.error} (in reply to {self._expect})"))
 
     def lost(self, code: str, reason: str) -> None:
         """The connection is gone, or must be given up: `reason` as in "timed out", `code` 4.x.x."""
         if self.step is not Step.CLOSED:
-            self._fail(Verdict(DEFERRED, code, f"{reason} (waiting for the reply to {self._expect.value})"))
+            self._fail(Verdict(DEFERRED, code, f"{reason} (waiting for the reply to {self._expect})"))
 
     def begin(self, mail: Mail) -> None:
         """Start a transaction; only when READY. It is over at once where the server's announcements rule it out.
@@ -203,24 +199,27 @@ class Client:
             self._transaction.decide(ruled_out)
             return
         commands = self._commands(mail)
+        group = b"".join([line for _, line in commands])
+        if not group.count(b"\n") == group.count(b"\r") == len(commands):
+            raise ValueError(f"an address with a line end: {group!r}")
         self._reset_due = False
         self._transaction = _Transaction(len(mail.recipients), commands)
         self.step = Step.READ
         self._expect = commands[0][0]
         if self._pipelining:
-            self._output = b"".join([line for _, line in commands])
+            self._output = group
             self._transaction.sent = len(commands)
         else:
             self._send_next()
 
     def content_sent(self) -> None:
         """The content and its end have been sent."""
-        self._expect = _Expect.END
+        self._expect = _END
         self.step = Step.READ
 
     # --- commands
 
-    def _commands(self, mail: Mail) -> list[tuple[_Expect, bytes]]:
+    def _commands(self, mail: Mail) -> list[tuple[str, bytes]]:
         parameters = b""
         if b"SIZE" in self._keywords:
             parameters = b" SIZE=%d" % mail.size_bytes
@@ -228,13 +227,10 @@ class Client:
             parameters += b" BODY=8BITMIME"
         if mail.smtputf8:
             parameters += b" SMTPUTF8"
-        commands = [(_Expect.RESET, b"RSET\r\n")] if self._reset_due else []
-        commands.append((_Expect.MAIL, b"MAIL FROM:<%b>%b\r\n" % (mail.sender, parameters)))
-        commands += [(_Expect.RECIPIENT, b"RCPT TO:<%b>\r\n" % recipient) for recipient in mail.recipients]
-        commands.append((_Expect.DATA, b"DATA\r\n"))
-        for _, line in commands:
-            if line.find(b"\n") != len(line) - 1 or line.find(b"\r") != len(line) - 2:
-                raise ValueError(f"an address with a line end: {line!r}")
+        commands = [(_RESET, b"RSET\r\n")] if self._reset_due else []
+        commands.append((_MAIL, b"MAIL FROM:<%b>%b\r\n" % (mail.sender, parameters)))
+        commands += [(_RECIPIENT, b"RCPT TO:<%b>\r\n" % recipient) for recipient in mail.recipients]
+        commands.append((_DATA, b"DATA\r\n"))
         return commands
 
     def _send_next(self) -> None:
@@ -251,7 +247,7 @@ class Client:
         self._expect = expect
         if transaction.sent > transaction.answered:
             return  # the next command has been sent
-        if expect is _Expect.DATA and not transaction.accepted:
+        if expect is _DATA and not transaction.accepted:
             self._over(reset_due=True)
         else:
             self._send_next()
@@ -259,7 +255,7 @@ class Client:
     def _over(self, *, reset_due: bool = False) -> None:
         """The transaction has ended, and the connection can be used again."""
         self._reset_due = reset_due
-        self._expect = _Expect.NOTHING
+        self._expect = _NOTHING
         self.step = Step.READY
 
     # --- replies, one method for each thing that is answered
@@ -268,7 +264,7 @@ class Client:
         if reply.code // 100 != 2:
             self._refused(reply)
             return
-        self._expect = _Expect.EXTENDED_HELLO
+        self._expect = _EXTENDED_HELLO
         self._output = b"%b %b\r\n" % (self._protocol.value, self._hostname)
 
     def _extended_hello(self, reply: Reply) -> None:
@@ -279,7 +275,7 @@ class Client:
             self._pipelining = b"PIPELINING" in self._keywords
             self._over()
         elif reply.code // 100 == 5 and self._protocol is Protocol.SMTP:  # RFC 5321 section 3.2
-            self._expect = _Expect.HELLO
+            self._expect = _HELLO
             self._output = b"HELO %b\r\n" % self._hostname
         else:
             self._refused(reply)
@@ -331,10 +327,10 @@ class Client:
             transaction.decide(self._verdict(reply))
             self._over(reset_due=transaction.mail_accepted)
         elif transaction.accepted:
-            self._expect = _Expect.CONTENT
+            self._expect = _CONTENT
             self.step = Step.CONTENT
         else:  # RFC 2920 section 3.1: no recipient was accepted, and yet the server wants content
-            self._expect = _Expect.EMPTY_END
+            self._expect = _EMPTY_END
             self._output = b".\r\n"
 
     def _early(self, reply: Reply) -> None:
@@ -366,7 +362,7 @@ class Client:
         return Verdict(status, reply.enhanced, reply.text if status == DELIVERED else self._in_reply(reply))
 
     def _in_reply(self, reply: Reply) -> str:
-        return f"{reply.text} (in reply to {self._expect.value})"
+        return f"{reply.text} (in reply to {self._expect})"
 
     def _refused(self, reply: Reply) -> None:
         """The server does not want to talk to us at all."""

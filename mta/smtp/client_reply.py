@@ -1,29 +1,29 @@
 """Replies as a client reads them (RFC 5321 section 4.2): bytes in, whole replies out, nothing a peer sends trusted.
 
 A line may end in a bare LF, and be longer than the 512 bytes of RFC 5321 section 4.5.3.1.5, within a bound; everything
-else that is not a reply raises.
+else that is not a reply is an error.
 """
 
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
 
-from mta.errors import PeerError
+import msgspec
+
 from mta.smtp import limits
 
 LINE_BYTES = 4 * limits.REPLY_LINE_BYTES  # some servers quote whole policies or URLs in a line
 TEXT_CHARACTERS = 400  # of a reply's text that are kept for the log and for people
 
+_LAST = {b"%d " % code: code for code in range(200, 600)}  # how the last or only line of a reply begins
 _CODE = re.compile(rb"[2-5][0-9][0-9](?=[ -]|$)")
 _ENHANCED = re.compile(rb"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?= |$)")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """One reply: its code, and the text of each line."""
 
     code: int
-    lines: list[bytes]
+    lines: tuple[bytes, ...]
 
     @property
     def enhanced(self) -> str:
@@ -39,47 +39,58 @@ class Reply(NamedTuple):
         return f"{self.code} {printable(b' '.join(self.lines))}".rstrip()
 
 
-class ReplyError(PeerError):
-    """The peer said something that is no reply. Nothing it says afterwards can be understood."""
-
-
 class ReplyReader:
-    """Cuts what a peer sends into replies. Holds at most one reply, within the limits above."""
+    """Cuts what a peer sends into replies. Holds at most one reply, within the limits above.
 
-    __slots__ = ("_code", "_lines", "_rest")
+    `error` is empty until the peer says something that is no reply; what it says afterwards cannot be understood.
+    """
+
+    __slots__ = ("_code", "_lines", "_rest", "error")
 
     def __init__(self) -> None:
+        self.error = ""
         self._rest = b""  # of a line not yet ended
         self._code = 0  # of a reply whose last line has not come; 0 when there is none
         self._lines: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[Reply]:
-        """The replies that are whole with `data`. Raises `ReplyError` behind those in front of a bad line."""
+    def feed(self, data: bytes) -> list[Reply]:
+        """The replies that are whole with `data`, up to an error."""
         lines = (self._rest + data if self._rest else data).split(b"\n")
-        self._rest = lines.pop()
+        rest = self._rest = lines.pop()
+        replies: list[Reply] = []
         for line in lines:
-            reply = self._line(line)
-            if reply is not None:
-                yield reply
-        if len(self._rest) > LINE_BYTES:
-            raise ReplyError(f"a reply line of more than {LINE_BYTES} bytes")
+            code = _LAST.get(line[:4])
+            if code is None or self._code or len(line) > LINE_BYTES:
+                reply = self._line(line)
+                if self.error:
+                    return replies
+                if reply is not None:
+                    replies.append(reply)
+            else:
+                replies.append(Reply(code, (line[4:].removesuffix(b"\r"),)))
+        if len(rest) > LINE_BYTES:
+            self.error = f"a reply line of more than {LINE_BYTES} bytes"
+        return replies
 
     def _line(self, line: bytes) -> Reply | None:
+        """A line that is not, or may not be, a reply by itself."""
         line = line.removesuffix(b"\r")
+        code = int(line[:3]) if _CODE.match(line) else 0
         if len(line) > LINE_BYTES:
-            raise ReplyError(f"a reply line of more than {LINE_BYTES} bytes")
-        if not _CODE.match(line):
-            raise ReplyError(f"no reply: {printable(line)[:100]}")
-        code = int(line[:3])
-        if self._code and code != self._code:
-            raise ReplyError(f"a reply of {self._code} goes on with {code}")
+            self.error = f"a reply line of more than {LINE_BYTES} bytes"
+        elif not code:
+            self.error = f"no reply: {printable(line)[:100]}"
+        elif self._code and code != self._code:
+            self.error = f"a reply of {self._code} goes on with {code}"
+        elif len(self._lines) >= limits.MULTILINE_REPLY_LINES:
+            self.error = f"a reply of more than {limits.MULTILINE_REPLY_LINES} lines"
+        if self.error:
+            return None
         self._lines.append(line[4:])
         if line[3:4] == b"-":
-            if len(self._lines) > limits.MULTILINE_REPLY_LINES:
-                raise ReplyError(f"a reply of more than {limits.MULTILINE_REPLY_LINES} lines")
             self._code = code
             return None
-        reply = Reply(code, self._lines)
+        reply = Reply(code, tuple(self._lines))
         self._code = 0
         self._lines = []
         return reply

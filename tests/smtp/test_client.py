@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.smtp.client import Client, Mail, Protocol, Step
-from mta.smtp.client_reply import LINE_BYTES, TEXT_CHARACTERS, ReplyError, ReplyReader, printable
+from mta.smtp.client_reply import LINE_BYTES, TEXT_CHARACTERS, Reply, ReplyReader, printable
 
 MAIL = Mail(b"a@example.net", (b"joe@example.org",), 100)
 TWO = Mail(b"", (b"joe@example.org", b"jim@example.org"), 100)
@@ -43,7 +43,9 @@ def test_one_write_with_pipelining() -> None:
     assert client.step is Step.READ
     client.receive(b"250 2.0.0 queued as 7\r\n")
     assert client.step is Step.READY
-    assert [tuple(verdict) for verdict in client.verdicts] == [(2, "2.0.0", "250 2.0.0 queued as 7")] * 2
+    assert [(verdict.status, verdict.code, verdict.text) for verdict in client.verdicts] == [
+        (2, "2.0.0", "250 2.0.0 queued as 7")
+    ] * 2
 
 
 def test_one_command_at_a_time_without() -> None:
@@ -319,41 +321,49 @@ def test_texts_are_one_line_of_printable_ascii() -> None:
 # --- replies
 
 
-def whole(data: bytes) -> list[tuple[int, list[bytes]]]:
-    return [(reply.code, reply.lines) for reply in ReplyReader().feed(data)]
-
-
 @pytest.mark.parametrize(
     ("data", "replies"),
     [
-        (b"250 ok\r\n", [(250, [b"ok"])]),
-        (b"250\r\n", [(250, [b""])]),
-        (b"250-a\r\n250-\r\n250 c\r\n", [(250, [b"a", b"", b"c"])]),
-        (b"250 a\n354 b\n", [(250, [b"a"]), (354, [b"b"])]),
-        (b"250 " + b"x" * 2000 + b"\r\n", [(250, [b"x" * 2000])]),
+        (b"250 ok\r\n", [Reply(250, (b"ok",))]),
+        (b"250\r\n", [Reply(250, (b"",))]),
+        (b"250-a\r\n250-\r\n250 c\r\n", [Reply(250, (b"a", b"", b"c"))]),
+        (b"250 a\n354 b\n", [Reply(250, (b"a",)), Reply(354, (b"b",))]),
+        (b"250 " + b"x" * 2000 + b"\r\n", [Reply(250, (b"x" * 2000,))]),
+        (b"250-a\r\n250 b\r\n250 c\r\n", [Reply(250, (b"a", b"b")), Reply(250, (b"c",))]),
     ],
 )
-def test_replies_under_every_split(data: bytes, replies: list[tuple[int, list[bytes]]]) -> None:
-    assert whole(data) == replies
-    for cut in range(len(data)):
+def test_replies_under_every_split(data: bytes, replies: list[Reply]) -> None:
+    for cut in range(len(data) + 1):
         reader = ReplyReader()
-        pieces = [*reader.feed(data[:cut]), *reader.feed(data[cut:])]
-        assert [(reply.code, reply.lines) for reply in pieces] == replies
+        assert reader.feed(data[:cut]) + reader.feed(data[cut:]) == replies
+        assert not reader.error
 
 
 def test_replies_in_front_of_garbage_count() -> None:
-    feed = ReplyReader().feed(b"250 ok\r\ngarbage\r\n")
-    assert next(feed).code == 250
-    with pytest.raises(ReplyError):
-        next(feed)
+    reader = ReplyReader()
+    assert reader.feed(b"250 ok\r\ngarbage\r\n250 ok\r\n") == [Reply(250, (b"ok",))]
+    assert reader.error == "no reply: garbage"
 
 
 @pytest.mark.parametrize(
-    "data", [b"25\r\n", b"2500 ok\r\n", b"250ok\r\n", b"650 ok\r\n", b"abc ok\r\n", b" 250 ok\r\n"]
+    "data",
+    [
+        b"25\r\n",
+        b"2500 ok\r\n",
+        b"250ok\r\n",
+        b"650 ok\r\n",
+        b"199 ok\r\n",
+        b"abc ok\r\n",
+        b" 250 ok\r\n",
+        b"250-a\r\n354 b\r\n",
+        b"250-a\r\n250" + b" " * LINE_BYTES + b"\r\n",
+        b"250 " + b"x" * LINE_BYTES,
+    ],
 )
 def test_no_replies(data: bytes) -> None:
-    with pytest.raises(ReplyError):
-        whole(data)
+    reader = ReplyReader()
+    assert reader.feed(data) == []
+    assert reader.error
 
 
 @given(st.binary(max_size=1000))
