@@ -32,7 +32,7 @@ lint: build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/cython-lint mta
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint mta
 
 fmt: build
 	$(BIN)/ruff check --fix --exit-zero --quiet .

@@ -1,8 +1,8 @@
 """What a child process is given by the supervisor, and how it answers.
 
-The supervisor starts children with fork and exec and hands them everything through inherited descriptors; their numbers,
-the role and the index stand in one environment variable. Nothing else passes between the two, so a worker that is
-replaced needs no more than its predecessor had.
+The supervisor starts children with fork and exec and hands them everything through inherited descriptors; their
+numbers, the role and the index stand in one environment variable. Nothing else passes between the two, so a worker that
+is replaced needs no more than its predecessor had.
 """
 
 import json

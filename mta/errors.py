@@ -1,8 +1,8 @@
 """Every exception the project raises on purpose.
 
 One tree. Each class says who is to blame, whether another try can help, and what follows from it: an exit code for a
-process, a reply class for a session. A refusal of mail is not an exception but a value (`mta.smtp.replies`); what stands
-here is for surprises. Foreign exceptions are translated once, at the edge where they enter.
+process, a reply class for a session. A refusal of mail is not an exception but a value (`mta.smtp.replies`); what
+stands here is for surprises. Foreign exceptions are translated once, at the edge where they enter.
 """
 
 EX_OK = 0
@@ -21,7 +21,7 @@ class MtaError(Exception):
 
 
 class ConfigError(MtaError):
-    """The administrator's to mend. `problems` holds every fault found, each as `file:line: what, and what is allowed`."""
+    """The administrator's to mend. `problems` has every fault found, each as `file:line: what, and what is allowed`."""
 
     exit_code = EX_CONFIG
 

@@ -41,6 +41,7 @@ class Family:
         self._watched: dict[int, Child] = {}  # by pidfd and by status descriptor
         self._living: list[Child] = []
         self._slots: dict[tuple[str, int], Slot] = {}
+        self._is_ending = False
 
     def living(self, role: str = "") -> list[Child]:
         """The children that run, of one role or all."""
@@ -92,8 +93,9 @@ class Family:
             child.kill()
 
     def start_no_more(self) -> None:
-        """From now on the dead stay dead."""
+        """From now on the dead stay dead, and whoever ends in good order was not asked too early, whoever asked."""
         self._slots.clear()
+        self._is_ending = True
 
     def on_event(self, fd: int) -> None:
         """`fd` is ready: a child says something, or is gone."""
@@ -141,7 +143,7 @@ class Family:
         self._living.remove(child)
         about: dict[str, object] = {"role": child.role, "index": child.index, "pid": child.pid, "how": how(child)}
         slot = self._slots.get((child.role, child.index))
-        if child.is_stopping:
+        if child.is_stopping or (self._is_ending and child.exit_status == 0):
             log.note("ended", **about)
         elif slot is None or slot.child is not child:
             log.problem("a new process died", **about)
