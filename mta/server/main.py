@@ -8,6 +8,7 @@ import gc
 import signal
 import socket
 import sys
+from itertools import cycle
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -63,7 +64,7 @@ class Worker:
         crew = Crew()
         ids = session_ids(time(), context.index)
         self._listeners = []
-        for listen, fd in zip(config.listen, context.listen_fds, strict=True):
+        for listen, fd in zip(cycle(config.listen), context.listen_fds, strict=False):
             door = Door(listen, config.hostname, terms, Chain(domains, bare_newlines=listen.bare_newlines))
             self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, crew, ids))
         loop: Any = get_hub().loop

@@ -211,9 +211,10 @@ class Supervisor:
 
     def _draining(self) -> Iterator[None]:
         self._family.start_no_more()
+        self._stop(self._family.living("server"))
+        self._generation.listeners.shut()
         for role in STOP_ORDER:
             self._stop(self._family.living(role))
-            self._generation.listeners.shut()
             while self._family.living(role):
                 yield
         self._end(EX_OK)

@@ -254,12 +254,16 @@ def test_int_stops_all_at_once(start: Start) -> None:
     assert re.findall(r"event=told pid=\d+ signals=(\w+)", mta.text) == ["SIGINT"] * 4
 
 
-def test_int_while_draining_stops_at_once_and_twice_kills(start: Start, tmp_path: Path) -> None:
+def test_int_while_draining_stops_at_once_and_twice_kills(
+    start: Start, tmp_path: Path, settings: dict[str, Any]
+) -> None:
     (tmp_path / "server.stubborn").touch()
     mta = start()
     mta.wait_ready()
     mta.tell(signal.SIGTERM)
     mta.see("process=server.*event=told.*SIGTERM", 2)
+    with pytest.raises(OSError, match="refused|reset"):  # nobody waits for a server that will not come
+        ask(port_of(settings))
     mta.tell(signal.SIGTERM)
     mta.see("event=signal name=SIGTERM phase=draining")
     mta.tell(signal.SIGHUP)
