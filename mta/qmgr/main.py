@@ -113,6 +113,8 @@ class Manager:
         """Wait up to `timeout_s` for something to happen, then do all there is; returns the next timeout in seconds."""
         core = self._core
         moved = self._wait(timeout_s)
+        if self._signals.ending is not Ending.NO:
+            return 0.0
         begun_at = self._clock.monotonic()
         moved += core.take(begun_at)
         if self._signals.woken and not moved:  # it may be a shard that was not there before
