@@ -321,7 +321,7 @@ cdef class LineSplitter:
             found = <const unsigned char *>memchr(self.buffer + self.scanned, LF, self.end - self.scanned)
         if found is NULL:
             self.scanned = self.end
-            if self.end - begin >= self.limit_bytes:
+            if self.dropped or self.end - begin >= self.limit_bytes:
                 self.dropped = True
                 self.forget(self.end)
             return None

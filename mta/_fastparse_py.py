@@ -38,7 +38,14 @@ _PATH = re.compile(
 )
 
 
+def _require_bytes(*values: object) -> None:
+    for value in values:
+        if type(value) is not bytes:
+            raise TypeError(f"bytes expected, not {type(value).__name__}")
+
+
 def parse_command(line: bytes) -> tuple[bytes, bytes]:
+    _require_bytes(line)
     found = re.match(rb"([^ \t]*)(.*)", line, re.DOTALL)
     assert found is not None
     verb = found[1].upper()
@@ -46,6 +53,7 @@ def parse_command(line: bytes) -> tuple[bytes, bytes]:
 
 
 def parse_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes, bytes] | None:
+    _require_bytes(argument, keyword)
     if argument[: len(keyword)].upper() != keyword:
         return None
     found = _PATH.fullmatch(argument, len(keyword))
@@ -87,7 +95,7 @@ class LineSplitter:
     def next_line(self) -> bytes | int | None:
         before, newline, after = self._pending.partition(b"\n")
         if not newline:
-            if len(before) >= self._limit_bytes:
+            if self._dropped or len(before) >= self._limit_bytes:
                 self._pending.clear()
                 self._dropped = True
             return None
