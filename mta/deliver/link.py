@@ -175,11 +175,10 @@ class Link:
         """Connect, hand out jobs, connect again; ends only by being killed."""
         backoff_s = BACKOFF_MIN_S
         while True:
-            try:
-                channel = get_hub().threadpool.apply(self._connect)
-            except IpcError as error:
+            channel = get_hub().threadpool.apply(self._try)
+            if isinstance(channel, IpcError):
                 if backoff_s == BACKOFF_MIN_S:  # once for each time it is away
-                    log.problem(str(error))
+                    log.problem(str(channel))
                 gevent.sleep(backoff_s)
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
                 continue
@@ -190,6 +189,13 @@ class Link:
             connection.close()
             log.problem("the queue manager is gone; connecting again", reason=reason)
             connection.finish(FINISH_S)
+
+    def _try(self) -> socket.socket | IpcError:
+        """Runs in a native thread, where gevent would print an exception that is raised."""
+        try:
+            return self._connect()
+        except IpcError as error:
+            return error
 
     def drain(self, grace_s: float) -> None:
         """End in good order once `run` was killed: finish what is begun, within `grace_s` seconds, and report it."""

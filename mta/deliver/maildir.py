@@ -35,6 +35,7 @@ from mta.ipc import Result
 THREADS = 2  # one writes while the other syncs; more would only make the batches smaller
 BATCH_FILES = 64  # syncs are shared well by then; a file may need four descriptors; not below ipc.RECIPIENTS_PER_JOB
 FEW_FILES = 3  # up to here a sync of each file is cheaper than one of the whole file system
+FEW_FOLDERS = 2  # the same for the folders that files were moved to
 
 # What can be wrong with a mailbox or its disk, as RFC 3463 section 3.3 and RFC 3463 section 3.4 number it; anything
 # else is 4.3.0.
@@ -166,7 +167,7 @@ class Group:
 
     def _move(self) -> None:
         disk = self._disk
-        arrived: dict[int, list[_File]] = {}
+        arrived: dict[int, list[_File]] = {}  # by the folder
         for file, mailbox in self._written:
             try:
                 disk.rename(file.name, mailbox.tmp_fd, mailbox.new_fd)
@@ -175,16 +176,25 @@ class Group:
                 self._remove(file, mailbox.tmp_fd)
                 continue
             arrived.setdefault(mailbox.new_fd, []).append(file)
+        if len(arrived) > FEW_FOLDERS:
+            self._end(arrived, disk.sync_filesystem, self._root_fd)
+            return
         for new_fd, files in arrived.items():
-            try:
-                disk.sync_folder(new_fd)
-            except OSError as error:
+            self._end({new_fd: files}, disk.sync_folder, new_fd)
+
+    def _end(self, arrived: dict[int, list[_File]], sync: Callable[[int], None], fd: int) -> None:
+        """Sync names, and tell how their files fare."""
+        try:
+            sync(fd)
+        except OSError as error:
+            for folder_fd, files in arrived.items():
                 for file in files:
                     file.failed(error)
-                    self._remove(file, new_fd)
-                continue
-            for file in files:
-                file.stored()
+                    self._remove(file, folder_fd)
+        else:
+            for files in arrived.values():
+                for file in files:
+                    file.stored()
 
     def _remove(self, file: _File, folder_fd: int) -> None:
         with suppress(OSError):  # the disk fails anyway; what stays in tmp is no message, and readers clear it away

@@ -22,6 +22,7 @@ from gevent.hub import get_hub
 from gevent.socket import wait_write
 from greenlet import getcurrent
 
+from mta.deliver.turns import Turns
 from mta.errors import PeerError
 from mta.fastparse import Stuffer
 from mta.smtp.client import Client, Mail, Step
@@ -43,9 +44,10 @@ class Address(NamedTuple):
 class Connection:
     """An established connection. Belongs to one greenlet at a time, or to nobody while it is idle."""
 
-    def __init__(self, sock: socket.socket, client: Client, timeout_s: float) -> None:
+    def __init__(self, sock: socket.socket, client: Client, timeout_s: float, turns: Turns) -> None:
         """`sock` is connected and does not block; it becomes this object's own."""
         self.client = client
+        self._turns = turns
         self._socket = sock
         self._timeout_s = timeout_s
         self._deadline_at = monotonic() + timeout_s  # monotonic
@@ -110,6 +112,7 @@ class Connection:
         """
         client = self.client
         step = client.step
+        self._turns.wait()
         try:
             sent = self._socket.sendmsg(pieces)
         except BlockingIOError:

@@ -25,6 +25,7 @@ from mta.deliver.attempt import DEFERRED, DELIVERED, Work
 from mta.deliver.endpoint import Endpoint
 from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import ConnectError, Connection, connect
+from mta.deliver.turns import Turns
 from mta.errors import SpoolError
 from mta.ipc import Result
 from mta.smtp.client import Client, Mail, Protocol, Step
@@ -56,6 +57,7 @@ class Relay:
         self._hostname = hostname
         self._settings = settings
         self._messages = messages
+        self._turns = Turns()
         self._waiting: deque[Work] = deque()
         self._busy = 0  # couriers, those included that are still connecting
         self._idle: list[Connection] = []  # longest idle first
@@ -173,7 +175,7 @@ class Relay:
                 failure = error
                 continue
             client = Client(self._hostname, self._protocol)
-            connection = Connection(sock, client, self._settings.timeout_s)
+            connection = Connection(sock, client, self._settings.timeout_s, self._turns)
             self._open.add(connection)
             if len(self._open) == 1:
                 self._sweeper.again(self._sweep)
