@@ -1,1 +1,37 @@
-""""""
+"""The queue manager: what goes where and when, and what became of it. One process, one loop, no threads, no gevent.
+
+Owned here: `<spool>/qmgr/` (`lock`, `socket`, `journal.db`), every decision about delivery, and the freeing of the
+spool. Whoever holds the lock is the manager; its predecessor's end is waited for.
+
+The way of a message:
+
+- `intake` follows the shards of the log: the log is the incoming queue. What has not been read costs no memory.
+- `active` holds the messages in hand, at most `queue.active` of them and five times as many recipients. One message
+  becomes a job per transport and `mta.ipc.RECIPIENTS_PER_JOB` recipients.
+- `scheduler` decides which job goes to which delivery worker, with the windows of `pacing`. Both are pure: time is an
+  argument.
+- `peers` are the delivery workers, and the clients that `control` answers. A worker that goes away gives its jobs back.
+- `retry` says when a deferred message is tried again and when it is given up.
+- `journal` (SQLite) keeps outcomes, in batches; `progress` knows what of each log segment is settled; `cleaner` frees
+  segments and large bodies once the journal says on disk that nobody needs them, and moves survivors to a shard of our
+  own.
+- `core` joins these without sockets, `main` is the process; `store` is the same queue for whoever looks at it while no
+  manager runs.
+
+Invariants:
+
+- A message is in exactly one place: unread in the log; in the active set; in the journal as waiting or failed; or
+  settled. Settled means that its log record is never read in again, and is written in the transaction that makes it so.
+- A segment is freed only when the journal on disk has every record of it settled and no row that lies in it. A large
+  body is freed only after the journal on disk has its message ended.
+- What a crash costs: outcomes since the last commit (at most `core.COMMIT_S` old while the disk keeps up) are unknown,
+  and their messages are delivered again. Nothing is lost at any step; `tests/qmgr/test_restart.py` kills at each.
+- No peer can hold the loop up: sockets never block, and what is kept for a peer is bounded. What blocks is the disk: a
+  commit ten times a second under load, and the freeing of a segment.
+- While the journal cannot be written, no mail is read in or handed out; the log keeps what comes meanwhile.
+
+Known limits: a destination is a transport, so a slow next hop that many transports share is not seen as one. Mail for
+a slow destination can fill the active set and hold up the rest; mail for one that is down cannot, it goes to the
+journal. A damaged place in the log is told at each start, and its segment kept until somebody removes the file.
+Messages that failed are kept until they are deleted or tried again.
+"""

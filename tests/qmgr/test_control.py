@@ -70,7 +70,10 @@ def test_show_of_a_message_that_cannot_be_read(queue: Bench) -> None:
     message, recipient = queue.ask("show", id=queue.ids["waiting"])
     assert "problem" in message
     assert recipient == {
-        "recipient": "waiting@store.example", "state": "waiting", "code": "4.2.2", "text": "mailbox full"
+        "recipient": "waiting@store.example",
+        "state": "waiting",
+        "code": "4.2.2",
+        "text": "mailbox full",
     }
 
 

@@ -86,9 +86,7 @@ def test_waits_double_up_to_the_longest() -> None:
     assert waits[0] != waits[1]
 
 
-@given(
-    st.integers(0, 10_000), st.floats(0.001, 1e6), st.floats(0.001, 1e6), st.integers(0, 2**32)
-)
+@given(st.integers(0, 10_000), st.floats(0.001, 1e6), st.floats(0.001, 1e6), st.integers(0, 2**32))
 def test_waits_stay_in_bounds(attempts: int, shortest: float, longest: float, seed: int) -> None:
     queue = Queue(retry_min_s=shortest, retry_max_s=longest)
     wait = retry.wait_s(attempts, queue, random.Random(seed))
