@@ -116,7 +116,9 @@ class Connection:
             elif event is Signal.CLOSE:
                 self._log_refusals()
                 self.stream.send_last(session.take_output())
-                return "quit" if self._session.commands else "closed"
+                if not session.has_quit:
+                    self.stream.linger(shared.buffer)
+                return "quit" if session.has_quit else "closed by us"
             elif event is Signal.DROPPED:
                 self._drop_content()
             else:

@@ -6,6 +6,7 @@ sockets start and stop a watcher, and try a receive that mostly fails, at every 
 """
 
 import socket
+from contextlib import suppress
 from typing import Any
 
 from gevent import get_hub
@@ -16,6 +17,10 @@ READ, WRITE = 1, 2  # libev's event masks
 RECEIVE_BUFFER_BYTES = 262144
 """One buffer serves all connections of a worker: what was received is used up before anybody else runs. Large enough
 for the kernel to hand over much at once, small enough to stay in the second-level cache."""
+
+
+LINGER_S = 2.0
+LINGER_READS = 16
 
 
 class DeadlineExceeded(Exception):
@@ -87,6 +92,18 @@ class Stream:
         connection.
         """
         self._socket.send(data, socket.MSG_MORE)
+
+    def linger(self, buffer: bytearray) -> None:
+        """Say that nothing more comes from us, and read for a while what still comes from the client, to forget it.
+
+        A connection closed with input unread is reset, and a reset takes our last reply from a client that has not
+        read it yet (RFC 1122 section 4.2.2.13). Bounded in time and bytes; raises `OSError` on a broken connection.
+        """
+        self._socket.shutdown(socket.SHUT_WR)
+        with suppress(DeadlineExceeded, Draining):
+            for _ in range(LINGER_READS):
+                if not self.receive_into(buffer, LINGER_S):
+                    return
 
     def send(self, data: bytes, timeout_s: float) -> None:
         """Send everything. Switches only when the client does not read as fast as we write.

@@ -125,6 +125,11 @@ class Session:
         return joined
 
     @property
+    def has_quit(self) -> bool:
+        """Whether the session was closed by the client's QUIT rather than by us."""
+        return self.state is State.CLOSED and self._verb == b"QUIT"
+
+    @property
     def has_output(self) -> bool:
         """Whether replies wait to be sent."""
         return bool(self._output)

@@ -115,7 +115,7 @@ class Bench:
             shard = ShardReader(self.root, number)
             for readable in shard.readable():
                 segment = Segment.open(self.root, number, readable.segment)
-                for record in segment.records(0, readable.stop, readable.committed):
+                for record in segment.records(0, readable.stop):
                     envelope = decode(record.envelope)
                     body = reader.message(record.location)[1]
                     content = body if isinstance(body, bytes) else b"".join(body)

@@ -123,6 +123,17 @@ def test_too_many_errors_end_the_session(bench, greeted):
     assert codes == [b"500", b"500", b"500", b"421"]
 
 
+def test_the_last_reply_reaches_a_client_that_went_on_talking(bench, greeted):
+    bench.with_limits(errors=1)
+    peer = greeted()
+    peer.send(b"X\r\n")
+    with gevent.Timeout(10):
+        while not peer.connection.stream.is_parked:
+            gevent.sleep(0)
+    peer.send(b"MAIL FROM:<a@example.com>\r\n" * 1000)
+    assert [line[:3] for line in peer.read_to_end().splitlines()] == [b"500", b"421"]  # and no reset
+
+
 def test_a_client_that_is_silent_too_long_is_sent_away(bench, greeted):
     peer = greeted()
     gevent.sleep(0)  # let the connection come to its wait
