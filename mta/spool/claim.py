@@ -5,6 +5,7 @@ ever used here, synced before that number is: a number is never used twice in a 
 been freed or a clock was set back.
 """
 
+import contextlib
 import fcntl
 import os
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 
 from mta.errors import SpoolFailed
 from mta.spool import layout, queueid
+from mta.spool.layout import SegmentName
 from mta.spool.position import PositionFile
+from mta.spool.record import Identity
 
 EPOCH_WALL = 1704067200  # 2024-01-01: segment numbers start as seconds since then, which 31 bits hold until 2092
 
@@ -26,7 +29,9 @@ class Claim:
         self.root = root
         self.shard, self._lock_fd = _lock_first(root)
         self.folder = layout.shard_folder(root, self.shard)
-        self._used = self._highest_used()
+        names = layout.segment_names(self.folder)
+        self._used = self._highest_used(names)
+        _seal_after_dead_writer(self.folder, self.shard, names)
         self.position = PositionFile.create(self.folder, self._used + 1)
 
     def next_number(self) -> int:
@@ -42,9 +47,8 @@ class Claim:
         self.position.close()
         os.close(self._lock_fd)
 
-    def _highest_used(self) -> int:
+    def _highest_used(self, names: list[SegmentName]) -> int:
         text = os.pread(self._lock_fd, 32, 0).strip()
-        names = layout.segment_names(self.folder)
         return max(
             int(text) if text.isdigit() else 0,
             names[-1].number if names else 0,
@@ -65,6 +69,42 @@ def _lock_first(root: Path) -> tuple[int, int]:
             continue
         return shard, fd
     raise SpoolFailed("every shard of the spool is taken")
+
+
+def _seal_after_dead_writer(folder: Path, shard: int, names: list[SegmentName]) -> None:
+    """Mark the end of what the last writer had committed, if it died during this boot.
+
+    What stands behind was refused, or never answered, and its sender tries again. Where the marker cannot be written
+    the message may arrive twice, which is no reason not to go on.
+    """
+    try:
+        position = PositionFile.open(folder)
+    except (FileNotFoundError, ValueError):
+        return
+    committed = position.read()
+    position.close()
+    if committed is None:
+        return
+    for name in names:
+        identity = Identity(shard, name.number, name.seed)
+        if name.number == committed.segment:
+            offset, marker = committed.offset, identity.end(committed.messages, committed.offset)
+        elif name.number > committed.segment:
+            offset, marker = 0, identity.end(0, 0)
+        else:
+            continue
+        with contextlib.suppress(OSError):
+            _write_marker(folder / name.file, offset, marker)
+
+
+def _write_marker(path: Path, offset: int, marker: bytes) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if os.pread(fd, len(marker), offset) != marker:
+            os.pwrite(fd, marker, offset)
+            os.fdatasync(fd)
+    finally:
+        os.close(fd)
 
 
 def is_claimed(root: Path, shard: int) -> bool:

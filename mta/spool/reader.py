@@ -19,11 +19,10 @@ BODY_CHUNK_BYTES = 262144
 
 
 class Readable(msgspec.Struct, frozen=True):
-    """How far a segment may be read: the arguments `stop` and `committed` of `Segment.records`."""
+    """How far a segment may be read: `stop` is for `Segment.records`, an offset in bytes, or None for its end."""
 
     segment: int
     stop: int | None
-    committed: int
 
 
 def shards(root: Path) -> list[int]:
@@ -64,23 +63,21 @@ class ShardReader:
     def readable(self) -> list[Readable]:
         """Every segment that may be read now and how far, oldest first.
 
-        A segment that the writer has left, and every segment when there is no writer, can be read to its end; the one
-        it is writing up to the committed position. The order of the three looks matters: a segment that is in the
-        listing was made by a writer that was there before it, so if nobody holds the shard then, it has its last bytes.
+        A segment that the writer has left can be read to its end, the one it is in up to the committed position; also
+        after the writer's death, since what it had not committed nobody was told to be accepted. Where no position is
+        left (the power failed) there is only the end of each segment. The order of the looks matters: a segment that is
+        listed was made by a writer that came before; if nobody holds the shard then, it has its last bytes.
         """
         numbers = segments(self.root, self.shard)
         claimed = is_claimed(self.root, self.shard)
         position = self.committed()
         if position is None:
-            return [] if claimed else [Readable(number, None, 0) for number in numbers]
-        found = []
-        for number in numbers:
-            current = number == position.segment
-            if number < position.segment or not claimed:
-                found.append(Readable(number, None, position.offset if current else 0))
-            elif current:
-                found.append(Readable(number, position.offset, position.offset))
-        return found
+            return [] if claimed else [Readable(number, None) for number in numbers]
+        return [
+            Readable(number, None if number < position.segment else position.offset)
+            for number in numbers
+            if number <= position.segment
+        ]
 
     def close(self) -> None:
         """Let go of the position."""

@@ -61,9 +61,7 @@ class BodyReserve:
                 path.unlink()
             else:
                 self._left_bytes -= size
-                path.rename(
-                    layout.free_folder(self._root) / layout.free_body_name(body_file, layout.boot_stamp())
-                )
+                path.rename(layout.free_folder(self._root) / layout.free_body_name(body_file, layout.boot_stamp()))
         except FileNotFoundError:
             return
         except OSError as error:

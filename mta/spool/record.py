@@ -57,11 +57,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int
     body_file: int
     body_hash: int
-
-    @property
-    def unpadded(self) -> int:
-        """Bytes of the record without its padding."""
-        return HEADER_BYTES + self.envelope_bytes + (0 if self.body_file else self.body_bytes)
+    unpadded: int  # bytes of the record without its padding
 
 
 class Identity:
@@ -98,7 +94,8 @@ class Identity:
         kind, ordinal, committed, envelope_bytes, body_bytes, body_file, body_hash = _REST.unpack_from(
             data, at + PREFIX_END
         )
-        return Header(kind, ordinal, committed << 6, envelope_bytes, body_bytes, body_file, body_hash)
+        unpadded = HEADER_BYTES + envelope_bytes + (0 if body_file else body_bytes)
+        return Header(kind, ordinal, committed << 6, envelope_bytes, body_bytes, body_file, body_hash, unpadded)
 
     def record(self, header: Header, offset: int, envelope: bytes) -> Record:
         """The record at `offset`, of a verified header and the envelope behind it."""
@@ -124,4 +121,3 @@ class Identity:
 def padded(length: int) -> int:
     """`length` (bytes) up to the next place where a record can start."""
     return (length + 63) & -64
-

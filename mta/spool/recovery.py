@@ -153,7 +153,8 @@ class _Scan:
     def __init__(self, segment: Segment, start: int, stop: int | None, committed: int) -> None:
         self.segment = segment
         self.at = start
-        self.limit = segment.size() if stop is None else stop
+        size = segment.size()
+        self.limit = size if stop is None else min(stop, size)
         self.known = committed if stop is None else stop  # up to here everything was committed
         self.unsure: list[Record] = []  # valid but for their bodies, which nobody looked at; not known to be committed
         self.gaps: list[tuple[int, str]] = []  # damage behind what is known to be committed, and what kind
@@ -230,7 +231,7 @@ class _Scan:
                 if at % UNIT_BYTES == 0 and at >= start and not isinstance(self._header(at), str):
                     return at
                 index = data.find(prefix, index + 1)
-            start += SCAN_BYTES if len(data) == SCAN_BYTES else len(data)
+            start += SCAN_BYTES
         return None
 
     def _settle(self) -> Iterator[Record]:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mta.errors import SpoolError, SpoolFailed
-from mta.spool import position, queueid, record
+from mta.spool import position, queueid
 from mta.spool._disk import NO_SYNC, RANGE_SYNC, DiskThread
 from mta.spool.claim import Claim
 from mta.spool.disk import Disk, translate
 from mta.spool.large import LargeBodies, LargeBody
+from mta.spool.record import HEADER_BYTES, PADDING
 from mta.spool.segment import SegmentFile, Supply
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -24,19 +25,9 @@ RETRY_S = 1.0  # between attempts to get going again after a failure
 SUPPLY_WAIT_S = 10.0  # longest wait for the next segment where it was not ready in time
 
 
-class _Entry:
-    """One appended message: what its record is made of when its batch leaves."""
-
-    __slots__ = ("body", "envelope", "facts", "large", "length")
-
-    def __init__(
-        self, envelope: bytes, body: Sequence[bytes], facts: tuple[int, int, int], length: int, large: LargeBody | None
-    ) -> None:
-        self.envelope = envelope
-        self.body = body
-        self.facts = facts  # length, file and hash of the body
-        self.length = length  # unpadded
-        self.large = large
+# One appended message: envelope, inline body, facts of the body (length, file, hash), unpadded length of the record,
+# and the large body to close when it is committed. A plain tuple: there is one for each message.
+_Entry = tuple[bytes, Sequence[bytes], tuple[int, int, int], int, LargeBody | None]
 
 
 class _Batch:
@@ -53,12 +44,12 @@ class _Batch:
     def buffers(self) -> list[bytes]:
         """The batch as it is written. Everything before it is committed by now, and its records say so."""
         buffers: list[bytes] = []
-        identity, committed = self.segment.identity, self.segment.committed
+        head, committed = self.segment.identity.head, self.segment.committed
         ordinal = self.segment.messages
-        for entry in self.entries:
-            buffers.append(identity.head(ordinal, committed, entry.envelope, entry.facts))
-            buffers += entry.body
-            buffers.append(record.PADDING[-entry.length & 63])
+        for envelope, body, facts, length, _ in self.entries:
+            buffers.append(head(ordinal, committed, envelope, facts))
+            buffers += body
+            buffers.append(PADDING[-length & 63])
             ordinal += 1
         return buffers
 
@@ -131,7 +122,7 @@ class SpoolWriter:
         """
         if sum(map(len, body)) != body_bytes:
             raise ValueError("body_bytes is not the length of the body")
-        length = record.HEADER_BYTES + len(envelope) + body_bytes
+        length = HEADER_BYTES + len(envelope) + body_bytes
         return self._append(envelope, body, (body_bytes, 0, body_hash), length)
 
     def append_large(self, envelope: bytes, body: LargeBody) -> int:
@@ -139,11 +130,11 @@ class SpoolWriter:
 
         The body belongs to the writer from now on; should the batch fail, its file is given back.
         """
-        return self._append(envelope, (), body.facts(), record.HEADER_BYTES + len(envelope), body)
+        return self._append(envelope, (), body.facts(), HEADER_BYTES + len(envelope), body)
 
     def append_reference(self, envelope: bytes, body_bytes: int, body_file: int, body_hash: int) -> int:
         """As `append`, for a message whose body is in a file that another record names: that record is being moved."""
-        return self._append(envelope, (), (body_bytes, body_file, body_hash), record.HEADER_BYTES + len(envelope))
+        return self._append(envelope, (), (body_bytes, body_file, body_hash), HEADER_BYTES + len(envelope))
 
     def submit(self) -> bool:
         """Start writing what was appended, unless a batch is on its way. Whether one was started."""
@@ -239,7 +230,7 @@ class SpoolWriter:
         segment = self._usable_segment()
         offset = segment.end
         segment.end = offset + (length + 63 & -64)
-        self._gathered.append(_Entry(envelope, body, facts, length, large))
+        self._gathered.append((envelope, body, facts, length, large))
         return segment.identity.base | offset >> 6
 
     def _usable_segment(self) -> SegmentFile:
@@ -294,9 +285,9 @@ class SpoolWriter:
         batch.segment.committed = batch.end
         batch.segment.messages += count
         self._total += count
-        for entry in batch.entries:
-            if entry.large is not None:
-                entry.large.close()
+        for *_, large in batch.entries:
+            if large is not None:
+                large.close()
         self._retire_if_done(batch.segment)
         return count
 
@@ -314,9 +305,9 @@ class SpoolWriter:
             segment.end = segment.committed
             self._supply.abandon(segment)
         entries = [entry for batch in batches for entry in batch.entries]
-        for entry in entries:
-            if entry.large is not None:
-                entry.large.abort()
+        for *_, large in entries:
+            if large is not None:
+                large.abort()
         self._become_unhealthy(error)
         return len(entries), error
 
@@ -359,4 +350,3 @@ class SpoolWriter:
         elif not self._segment.abandoned:
             with contextlib.suppress(OSError):  # an empty segment that stays behind does no harm
                 self._segment.discard(self._claim.root)
-

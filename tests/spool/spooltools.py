@@ -46,12 +46,12 @@ class Found:
             follower = reader.ShardReader(root, shard)
             for readable in follower.readable():
                 segment = Segment.open(root, shard, readable.segment)
-                self._read(segment, readable.stop, readable.committed)
+                self._read(segment, readable.stop)
                 segment.close()
             follower.close()
 
-    def _read(self, segment: Segment, stop: int | None, committed: int) -> None:
-        for record in segment.records(0, stop, committed):
+    def _read(self, segment: Segment, stop: int | None) -> None:
+        for record in segment.records(0, stop):
             number = int(record.envelope.split()[1])
             assert record.envelope == envelope_of(number)
             if not record.body_file:

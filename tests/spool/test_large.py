@@ -91,9 +91,7 @@ def content_of(number: int) -> bytes:
     return b"".join(b"%d:%d," % (number, step) * 3 for step in range(3))
 
 
-def test_a_freed_file_is_used_again_and_overwritten(
-    writer: SpoolWriter, tmp_path: Path, readable: Readability
-) -> None:
+def test_a_freed_file_is_used_again_and_overwritten(writer: SpoolWriter, tmp_path: Path, readable: Readability) -> None:
     reserve = reclaim.BodyReserve(tmp_path)
     first = store(writer.bodies, chunks_of(1, 500_000), readable)
     writer.append_large(b"", first)
@@ -219,9 +217,7 @@ def test_no_place_for_a_new_file(writer: SpoolWriter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
-def test_damaged_bodies_are_told(
-    writer: SpoolWriter, tmp_path: Path, damage: str, readable: Readability
-) -> None:
+def test_damaged_bodies_are_told(writer: SpoolWriter, tmp_path: Path, damage: str, readable: Readability) -> None:
     body = store(writer.bodies, chunks_of(1, 300_000), readable)
     location = writer.append_large(b"", body)
     writer.commit()

@@ -5,9 +5,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from spooltools import FakeDisk, Found, append, body_of
+from spooltools import WRITTEN_NOT_SYNCED, FakeDisk, Found, append, body_of
 
-from mta.errors import SpoolCorrupt, SpoolError
+from mta.errors import SpoolCorrupt, SpoolError, SpoolFailed
 from mta.spool import layout, reader, reclaim
 from mta.spool.position import PositionFile
 from mta.spool.reader import Readable, ShardReader
@@ -28,19 +28,19 @@ def test_readable_while_the_writer_lives_and_after(tmp_path: Path) -> None:
     writer = SpoolWriter(tmp_path, segment_bytes=2048)
     follower = ShardReader(tmp_path, 0)
     (first,) = reader.segments(tmp_path, 0)
-    assert follower.readable() == [Readable(first, 0, 0)]
+    assert follower.readable() == [Readable(first, 0)]
     append(writer, 0)
     writer.commit()
-    assert follower.readable() == [Readable(first, 832, 832)]
+    assert follower.readable() == [Readable(first, 832)]
     while writer.next_location() >> 20 & 0x7FFFFFFF == first:
         append(writer, 1)
     writer.commit()
     append(writer, 2)
     writer.commit()
     second = first + 1
-    assert follower.readable() == [Readable(first, None, 0), Readable(second, 832, 832)]
+    assert follower.readable() == [Readable(first, None), Readable(second, 832)]
     writer.close()
-    assert follower.readable() == [Readable(first, None, 0), Readable(second, None, 832)]
+    assert follower.readable() == [Readable(first, None), Readable(second, 832)]
     follower.close()
 
 
@@ -61,23 +61,55 @@ def test_a_segment_prepared_ahead_is_not_readable(tmp_path: Path) -> None:
 
 def test_a_successor_does_not_hide_what_a_dead_writer_left(tmp_path: Path) -> None:
     """The dead one's last segment is read to its end as soon as somebody else has the shard."""
-    dead = SpoolWriter(tmp_path, make_disk=FakeDisk)
-    append(dead, 0)
-    dead.commit()
-    append(dead, 1)
-    dead.submit()  # written, and then the process is gone
+    dead = SpoolWriter(tmp_path, segment_bytes=2048)
+    for number in range(5):
+        append(dead, number)
+        dead.commit()
     copy = tmp_path / "copy"
     shutil.copytree(layout.shards_folder(tmp_path), copy / "shards")
-    assert Found(copy).numbers == [0, 1]
+    assert Found(copy).numbers == [0, 1, 2, 3, 4]
     successor = SpoolWriter(copy)
     assert successor.shard == 0
-    assert Found(copy).numbers == [0, 1]
-    append(successor, 2)
-    assert Found(copy).numbers == [0, 1]
+    assert Found(copy).numbers == [0, 1, 2, 3, 4]
+    append(successor, 5)
+    assert Found(copy).numbers == [0, 1, 2, 3, 4]
     successor.commit()
-    assert Found(copy).numbers == [0, 1, 2]
+    assert Found(copy).numbers == [0, 1, 2, 3, 4, 5]
     successor.close()
     dead.close()
+
+
+@pytest.mark.parametrize("committed", [0, 2])
+def test_what_a_dead_writer_had_not_committed_stays_away(tmp_path: Path, committed: int) -> None:
+    """It was refused (452), or never answered: its sender tries again. So before as after somebody takes the shard."""
+    disks: list[FakeDisk] = []
+
+    def make_disk(**arguments: object) -> FakeDisk:
+        disks.append(FakeDisk(**arguments))
+        return disks[-1]
+
+    dead = SpoolWriter(tmp_path, segment_bytes=2048, make_disk=make_disk)
+    for number in range(committed):
+        append(dead, number)
+    dead.commit()
+    for number in range(10, 20):
+        append(dead, number)
+    disks[0].failures = [WRITTEN_NOT_SYNCED]
+    dead.submit()  # and then its process is killed
+    copy = tmp_path / "copy"
+    shutil.copytree(layout.shards_folder(tmp_path), copy / "shards")
+    assert len(reader.segments(copy, 0)) > 3
+    assert Found(copy).numbers == list(range(committed))
+    successor = SpoolWriter(copy)
+    append(successor, 20)
+    successor.commit()
+    found = Found(copy)
+    assert found.numbers == [*range(committed), 20]
+    assert not found.torn
+    assert not found.problems
+    successor.close()
+    with pytest.raises(SpoolFailed):
+        dead.close()
 
 
 def test_a_position_of_another_boot_is_not_believed(tmp_path: Path) -> None:
@@ -92,7 +124,7 @@ def test_a_position_of_another_boot_is_not_believed(tmp_path: Path) -> None:
     assert follower.committed() is None
     assert follower.readable() == []
     writer.close()
-    assert [each.committed for each in follower.readable()] == [0]
+    assert [each.stop for each in follower.readable()] == [None]
     follower.close()
 
 
