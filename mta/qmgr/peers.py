@@ -122,6 +122,8 @@ class Peers:
                 moved += self._take(connection, ipc.decode(buffer[:size]))
             except BlockingIOError:
                 break
+            except ConnectionResetError:
+                continue  # said once, when it closed without having read everything; what it sent before that is there
             except OSError:
                 self._drop(connection)
                 break
@@ -163,6 +165,9 @@ class Peers:
                     connection.replies = None
                     break
                 connection.outbox.append(ipc.encode(reply))
+        except (BrokenPipeError, ConnectionResetError):  # what it sent before is yet to be read, then its end
+            connection.outbox.clear()
+            connection.replies = None
         except OSError:
             self._drop(connection)
             return
