@@ -262,7 +262,7 @@ def test_int_while_draining_stops_at_once_and_twice_kills(
     mta.wait_ready()
     mta.tell(signal.SIGTERM)
     mta.see("process=server.*event=told.*SIGTERM", 2)
-    with pytest.raises(OSError, match="refused|reset"):  # nobody waits for a server that will not come
+    with pytest.raises(OSError, match=r"refused|reset"):  # nobody waits for a server that will not come
         ask(port_of(settings))
     mta.tell(signal.SIGTERM)
     mta.see("event=signal name=SIGTERM phase=draining")
