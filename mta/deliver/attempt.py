@@ -47,7 +47,7 @@ class Work:
         job = self.job
         queue_id = queueid.text(job.queue_id)
         for recipient in job.recipients:
-            log.delivered(queue_id, "", b"%d" % recipient, job.transport, "", "discarded", 0.0)
+            log.delivered(queue_id, "", b"%d" % recipient, job.transport, "none", "discarded", 0.0)
         self._report(job, Outcome(job.number))
 
     def forget(self) -> None:

@@ -10,6 +10,7 @@ messages.
 
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic
 
 import gevent
@@ -85,7 +86,8 @@ class Connection:
         while self._outcomes and not self._closed and monotonic() < deadline:
             self._send()
             if self._outcomes:
-                wait_write(self._channel.fileno(), timeout=SEND_S / 10, timeout_exc=None)
+                with suppress(TimeoutError):
+                    wait_write(self._channel.fileno(), timeout=SEND_S / 10, timeout_exc=TimeoutError())
 
     def close(self) -> None:
         """Let go of the connection. Works still in hand end without being reported."""
@@ -177,9 +179,9 @@ class Link:
         while True:
             channel = get_hub().threadpool.apply(self._try)
             if isinstance(channel, IpcError):
-                if backoff_s == BACKOFF_MIN_S:  # once for each time it is away
-                    log.problem(str(channel))
                 gevent.sleep(backoff_s)
+                if backoff_s < BACKOFF_MAX_S <= 2 * backoff_s:  # once for each time it is away, and not while it starts
+                    log.problem(str(channel))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
                 continue
             backoff_s = BACKOFF_MIN_S

@@ -88,10 +88,11 @@ def _filled(component: str, values: dict[str, str]) -> str:
 class Mailbox:
     """Open folders of one maildir: where files are written, and where they are moved to."""
 
-    __slots__ = ("new_fd", "tmp_fd")
+    __slots__ = ("new_fd", "path", "tmp_fd")
 
-    def __init__(self, tmp_fd: int, new_fd: int) -> None:
-        """Take over two descriptors."""
+    def __init__(self, path: str, tmp_fd: int, new_fd: int) -> None:
+        """Take over two descriptors; `path` is that of the second, from the root on, for people."""
+        self.path = path
         self.tmp_fd = tmp_fd
         self.new_fd = new_fd
 
@@ -126,7 +127,7 @@ class Mailboxes:
                     self._disk.make_folder(name, parent_fd)
                 self.changed.append(parent_fd)
                 tmp_fd, new_fd = self._enter("tmp", parent_fd), self._enter("new", parent_fd)
-            mailbox = self._mailboxes[folders] = Mailbox(tmp_fd, new_fd)
+            mailbox = self._mailboxes[folders] = Mailbox("/".join((*folders, "new")), tmp_fd, new_fd)
         return mailbox
 
     def close(self) -> None:

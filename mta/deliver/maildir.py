@@ -89,9 +89,9 @@ class _File:
         code = _ERROR_CODES.get(error.errno or 0, "4.3.0")
         self.result = Result(self.recipient, DEFERRED, code, f"mailbox: {error.strerror or repr(error)}")
 
-    def stored(self) -> None:
+    def stored(self, mailbox: Mailbox) -> None:
         """The file is in its place for good."""
-        self.result = Result(self.recipient, DELIVERED, DELIVERED_CODE, self.name)
+        self.result = Result(self.recipient, DELIVERED, DELIVERED_CODE, f"{mailbox.path}/{self.name}")
 
 
 class Group:
@@ -167,7 +167,7 @@ class Group:
 
     def _move(self) -> None:
         disk = self._disk
-        arrived: dict[int, list[_File]] = {}  # by the folder
+        arrived: dict[Mailbox, list[_File]] = {}
         for file, mailbox in self._written:
             try:
                 disk.rename(file.name, mailbox.tmp_fd, mailbox.new_fd)
@@ -175,26 +175,26 @@ class Group:
                 file.failed(error)
                 self._remove(file, mailbox.tmp_fd)
                 continue
-            arrived.setdefault(mailbox.new_fd, []).append(file)
+            arrived.setdefault(mailbox, []).append(file)
         if len(arrived) > FEW_FOLDERS:
             self._end(arrived, disk.sync_filesystem, self._root_fd)
             return
-        for new_fd, files in arrived.items():
-            self._end({new_fd: files}, disk.sync_folder, new_fd)
+        for mailbox, files in arrived.items():
+            self._end({mailbox: files}, disk.sync_folder, mailbox.new_fd)
 
-    def _end(self, arrived: dict[int, list[_File]], sync: Callable[[int], None], fd: int) -> None:
+    def _end(self, arrived: dict[Mailbox, list[_File]], sync: Callable[[int], None], fd: int) -> None:
         """Sync names, and tell how their files fare."""
         try:
             sync(fd)
         except OSError as error:
-            for folder_fd, files in arrived.items():
+            for mailbox, files in arrived.items():
                 for file in files:
                     file.failed(error)
-                    self._remove(file, folder_fd)
+                    self._remove(file, mailbox.new_fd)
         else:
-            for files in arrived.values():
+            for mailbox, files in arrived.items():
                 for file in files:
-                    file.stored()
+                    file.stored(mailbox)
 
     def _remove(self, file: _File, folder_fd: int) -> None:
         with suppress(OSError):  # the disk fails anyway; what stays in tmp is no message, and readers clear it away
@@ -279,8 +279,8 @@ class Maildir:
                 for work in batch:
                     work.settle_all(None, "", DEFERRED, "4.3.0", "internal error")
                 return
-            for one in result.get():
-                one.work.settle_read(one.envelope, "", one.results, one.error)
+            for one in result.get() or ():
+                one.work.settle_read(one.envelope, "local", one.results, one.error)
 
         self._pool.spawn(writer.write, batch).rawlink(ended)
 

@@ -96,7 +96,7 @@ class Relay:
     def _start(self, courier: _Courier) -> None:
         self._busy += 1
         greenlet = gevent.spawn(self._run, courier)
-        greenlet.link_exception(lambda ended: self._fault(courier, ended.exception))
+        greenlet.link_exception(lambda ended: self._fault(courier, ended))
 
     def _run(self, courier: _Courier) -> None:
         """One work after the other, until none waits. The greenlet of a courier."""
@@ -154,9 +154,9 @@ class Relay:
         ]
         work.settle(message.envelope, label, results)
 
-    def _fault(self, courier: _Courier, error: BaseException) -> None:
+    def _fault(self, courier: _Courier, ended: "gevent.Greenlet[..., None]") -> None:
         """A courier ended by a fault of ours: its work is deferred, since a newer version may not have it."""
-        log.problem("a delivery failed", error="".join(traceback.format_exception(error)))
+        log.problem("a delivery failed", error="".join(traceback.format_exception(ended.exception)))
         self._busy -= 1
         self._let_go(courier)
         if courier.work is not None:
