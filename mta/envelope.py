@@ -1,7 +1,7 @@
 """The envelope: what SMTP said about a message, kept beside its content (RFC 5321 section 2.3.1).
 
-Stored in the spool as MessagePack, fields in the order of the class; a new field goes to the end with a default, so that
-what an older version wrote can still be read. Addresses are the bytes of the wire (UTF-8 where SMTPUTF8 was used),
+Stored in the spool as MessagePack, fields in the order of the class; a new field goes to the end with a default, so
+that what an older version wrote can still be read. Addresses are the bytes of the wire (UTF-8 where SMTPUTF8 was used),
 without angle brackets; the null reverse-path is the empty string.
 """
 

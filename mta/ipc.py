@@ -1,9 +1,10 @@
 """Messages between the queue manager, the delivery workers and the `queue` command.
 
 The queue manager listens on a SEQPACKET socket in the spool (`qmgr/socket`, mode 0600): a packet is a message, so half
-of one cannot be read, and a closed connection says that the other side is gone with everything it had in hand. The first
-packet of a connection is a `Hello`. Then a delivery worker receives `Jobs` and sends `Outcomes`; a control client sends
-one `Request` and receives `Reply` packets, the last with `more` unset. All are MessagePack arrays, told apart by tag.
+of one cannot be read, and a closed connection says that the other side is gone with everything it had in hand. The
+first packet of a connection is a `Hello`. Then a delivery worker receives `Jobs` and sends `Outcomes`; a control client
+sends one `Request` and receives `Reply` packets, the last with `more` unset. All are MessagePack arrays, told apart by
+tag.
 
 Unix socket paths are short (108 bytes) while spool paths need not be: both sides go through /proc/self/fd.
 """
@@ -12,6 +13,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -126,10 +128,8 @@ def listen(folder: str) -> socket.socket:
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         path = f"/proc/self/fd/{directory}/socket"
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
         mask = os.umask(0o177)
         try:
             listener.bind(path)
