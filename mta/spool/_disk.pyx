@@ -11,15 +11,15 @@ grows; both counters change under the mutex only. The position's location is sto
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_SetFromErrno
 from libc.errno cimport EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
 
-import os
-
 
 cdef extern from * nogil:
     """
+    #include <errno.h>
     #include <pthread.h>
     #include <signal.h>
     #include <sys/eventfd.h>
@@ -28,6 +28,8 @@ cdef extern from * nogil:
 
     static void mta_store(uint64_t *word, uint64_t value) { __atomic_store_n(word, value, __ATOMIC_RELEASE); }
     static uint64_t mta_load(const uint64_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
+
+    static void mta_set_errno(int value) { errno = value; }
 
     /* Starts a thread that takes no signals: those are for the interpreter's main thread. */
     static int mta_start(pthread_t *thread, void *(*body)(void *), void *argument)
@@ -68,6 +70,7 @@ cdef extern from * nogil:
     int pthread_cond_destroy(pthread_cond_t* cond)
     int pthread_join(pthread_t thread, void** result)
     void mta_store(uint64_t* word, uint64_t value)
+    void set_errno "mta_set_errno"(int value)
     uint64_t mta_load(const uint64_t* word)
     int mta_start(pthread_t* thread, void* (*body)(void*) noexcept nogil, void* argument)
 
@@ -226,13 +229,14 @@ cdef class DiskThread:
             self.state.position = <uint64_t*> self.view.buf
         self.state.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
         if self.state.done_fd < 0:
-            raise OSError(errno, os.strerror(errno))
+            PyErr_SetFromErrno(OSError)
         pthread_mutex_init(&self.state.mutex, NULL)
         pthread_cond_init(&self.state.wanted, NULL)
         cdef int failed = mta_start(&self.state.thread, run, self.state)
         if failed:
             close(self.state.done_fd)
-            raise OSError(failed, os.strerror(failed))
+            set_errno(failed)
+            PyErr_SetFromErrno(OSError)
         self.state.running = 1
 
     def __dealloc__(self):
@@ -267,6 +271,7 @@ cdef class DiskThread:
         cdef Job* job = &state.jobs[ticket % JOBS]
         cdef Py_ssize_t pieces = len(held)
         cdef void* grown
+        cdef object piece
         if not state.running:
             raise ValueError("the disk thread is closed")
         if ticket - self.collected >= JOBS:
@@ -305,14 +310,13 @@ cdef class DiskThread:
     def completions(self):
         cdef State* state = self.state
         cdef uint64_t done
-        cdef uint64_t counter
+        cdef uint64_t counter = 0
         cdef int place
         cdef list results = []
         if not state.running:
             return results
         # First empty the eventfd, then look: a job that ends in between rings it again.
-        if read(state.done_fd, &counter, sizeof(counter)) < 0:
-            counter = 0
+        read(state.done_fd, &counter, sizeof(counter))
         pthread_mutex_lock(&state.mutex)
         done = state.done
         pthread_mutex_unlock(&state.mutex)

@@ -29,10 +29,14 @@ class Claim:
         self.root = root
         self.shard, self._lock_fd = _lock_first(root)
         self.folder = layout.shard_folder(root, self.shard)
-        names = layout.segment_names(self.folder)
-        self._used = self._highest_used(names)
-        _seal_after_dead_writer(self.folder, self.shard, names)
-        self.position = PositionFile.create(self.folder, self._used + 1)
+        try:
+            names = layout.segment_names(self.folder)
+            self._used = self._highest_used(names)
+            _seal_after_dead_writer(self.folder, self.shard, names)
+            self.position = PositionFile.create(self.folder, self._used + 1)
+        except OSError:
+            os.close(self._lock_fd)
+            raise
 
     def next_number(self) -> int:
         """A segment number that was never used in this shard. Blocks for a disk write; raises `OSError`."""

@@ -92,7 +92,7 @@ class MessageReader:
     def __init__(self, root: Path, *, open_segments: int = OPEN_SEGMENTS) -> None:
         self._root = root
         self._limit = open_segments
-        self._open: OrderedDict[int, Segment] = OrderedDict()  # by the location of their first byte, least used first
+        self._open: OrderedDict[tuple[int, int], Segment] = OrderedDict()  # by shard and number, least used first
 
     def record(self, location: int) -> Record:
         """The record at a location; raises `SpoolCorrupt`, or `SpoolError` when its segment is gone."""
@@ -118,7 +118,7 @@ class MessageReader:
 
     def _find(self, location: int) -> tuple[Segment, int]:
         shard, number, offset = queueid.unpack(location)
-        key = queueid.pack(shard, number, 0)
+        key = (shard, number)
         segment = self._open.get(key)
         if segment is None:
             segment = self._open[key] = Segment.open(self._root, shard, number)

@@ -18,6 +18,7 @@ from mta.spool.writer import SpoolWriter
 
 RESERVE_SEGMENTS = 8  # free segment files kept to be written again
 RESERVE_BODY_BYTES = 512 * 1024 * 1024  # free body files kept, together
+LOOK_EVERY = 64  # bodies deleted, once the reserve is full, until the next look whether it still is
 
 
 def free_segment(root: Path, shard: int, number: int, *, reserve: int = RESERVE_SEGMENTS) -> None:
@@ -46,6 +47,7 @@ class BodyReserve:
         self._root = root
         self._reserve_bytes = reserve_bytes
         self._left_bytes = 0  # that may be kept before the next look at what is kept now
+        self._skipped = LOOK_EVERY  # bodies freed since the last look
 
     def free(self, body_file: int) -> None:
         """Give back the file of a body whose message has ended. Harmless when it is gone. Raises `SpoolError`.
@@ -55,8 +57,10 @@ class BodyReserve:
         try:
             path = layout.bodies_folder(self._root) / layout.body_name(body_file)
             size = path.stat().st_size
-            if size > self._left_bytes:
+            self._skipped += 1
+            if size > self._left_bytes and self._skipped > LOOK_EVERY:
                 self._left_bytes = self._reserve_bytes - self._kept_bytes()
+                self._skipped = 0
             if size > self._left_bytes:
                 path.unlink()
             else:

@@ -5,6 +5,7 @@ in the package's manual.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,8 +157,8 @@ class _Scan:
         size = segment.size()
         self.limit = size if stop is None else min(stop, size)
         self.known = committed if stop is None else stop  # up to here everything was committed
-        self.unsure: list[Record] = []  # valid but for their bodies, which nobody looked at; not known to be committed
-        self.gaps: list[tuple[int, str]] = []  # damage behind what is known to be committed, and what kind
+        self.unsure: deque[Record] = deque()  # valid but for the body, maybe; not known to be committed
+        self.gaps: deque[tuple[int, str]] = deque()  # damage behind what is known to be committed, and what kind
         self.chunk = b""
         self.base = start  # the chunk's offset
 
@@ -237,9 +238,9 @@ class _Scan:
     def _settle(self) -> Iterator[Record]:
         """More is known to be committed: give out what was waiting for that, and report what should have been there."""
         while self.unsure and self.unsure[0].offset < self.known:
-            yield self.unsure.pop(0)
+            yield self.unsure.popleft()
         while self.gaps and self.gaps[0][0] < self.known:
-            offset, reason = self.gaps.pop(0)
+            offset, reason = self.gaps.popleft()
             self.segment.problems.append(SpoolCorrupt(str(self.segment.path), offset, reason))
 
     def _finish(self) -> Iterator[Record]:

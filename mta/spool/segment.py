@@ -1,5 +1,6 @@
 """Segments as their writer sees them: making, sealing and giving back files; and a supply of them, made ahead."""
 
+import contextlib
 import errno
 import os
 import threading
@@ -123,8 +124,9 @@ class Supply:
         self._abandoned: list[SegmentFile] = []
 
     def start(self) -> None:
-        """Begin to prepare a segment, unless that is under way or done."""
-        if self._thread is None and (self._ready is None or self._abandoned):
+        """Begin to prepare a segment, unless that is under way or done. An earlier failure is forgotten."""
+        if not self.busy() and (self._ready is None or self._abandoned):
+            self._failure = None
             self._thread = threading.Thread(target=self._prepare, name="spool-supply", daemon=True)
             self._thread.start()
 
@@ -170,7 +172,8 @@ class Supply:
                 segment.close()  # its tail counts as that of a crashed writer: the manual's crash table has it
         self._abandoned.clear()
         if self._ready is not None:
-            self._ready.discard(self._claim.root)
+            with contextlib.suppress(OSError):  # an empty segment that stays behind does no harm
+                self._ready.discard(self._claim.root)
             self._ready = None
 
     def _prepare(self) -> None:

@@ -82,10 +82,14 @@ class SpoolWriter:
         self._make_disk = make_disk
         try:
             self._claim = Claim(root)
+            try:
+                self._disk = make_disk(wake_fd=wake_fd, position=self._claim.position.memory)
+            except OSError:
+                self._claim.release()
+                raise
         except OSError as error:
             raise translate(error) from error
         self.shard = self._claim.shard
-        self._disk = make_disk(wake_fd=wake_fd, position=self._claim.position.memory)
         self._supply = Supply(self._claim)
         self._mark = segment_bytes // 2  # where something is to be done about the next segment
         self._gathered: list[_Entry] = []  # for the current segment
@@ -285,7 +289,7 @@ class SpoolWriter:
         batch.segment.committed = batch.end
         batch.segment.messages += count
         self._total += count
-        for *_, large in batch.entries:
+        for _, _, _, _, large in batch.entries:
             if large is not None:
                 large.close()
         self._retire_if_done(batch.segment)
@@ -305,7 +309,7 @@ class SpoolWriter:
             segment.end = segment.committed
             self._supply.abandon(segment)
         entries = [entry for batch in batches for entry in batch.entries]
-        for *_, large in entries:
+        for _, _, _, _, large in entries:
             if large is not None:
                 large.abort()
         self._become_unhealthy(error)
