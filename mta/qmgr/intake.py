@@ -3,9 +3,8 @@
 The log is the incoming queue. What is not read yet costs no memory here, and after a restart reading goes on where the
 journal says that everything before is settled.
 
-How far a segment may be read: up to the committed position while its shard has a writer that is in this segment; to its
-end when that writer went on to another one, or when the shard has no writer. Numbers of segments only grow, so what was
-listed while nobody held the shard is finished for good.
+How far a segment may be read stands in the manual of `mta.spool`: the one that the shard's position names up to the
+position, earlier ones to their end; without a position, all to their end if nobody holds the shard.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from mta.spool.layout import SegmentName
 from mta.spool.position import Position
 from mta.spool.queueid import UNIT_BYTES
 from mta.spool.reader import ShardReader, is_claimed
-from mta.spool.record import HEADER_BYTES, MESSAGE, PREFIX_END, PREFIX_START, Record
+from mta.spool.record import END, HEADER_BYTES, MESSAGE, PREFIX_END, PREFIX_START, Record
 from mta.spool.recovery import Segment
 
 READ_AT_ONCE = 1024  # records in one turn, so that outcomes do not wait long behind a backlog
@@ -62,10 +61,15 @@ class ShardIntake:
         self._reader.close()
 
     def look(self) -> None:
-        """See whether the shard has a writer. Some system calls; once a second is enough."""
+        """See whether the shard has lost its writer. Some system calls; once a second is enough."""
         names = layout.segment_names(self._folder)  # before the lock is tried: a writer that comes now adds others
-        if names and names[-1].number > self._finished and not is_claimed(self._root, self.shard):
+        if not names or names[-1].number <= self._finished or is_claimed(self._root, self.shard):
+            return
+        position = self._position()
+        if position is None:
             self._finished = names[-1].number
+        elif self._segment is not None and position.segment == self._number and _is_sealed(self._segment, position):
+            self._finished = self._number
 
     def read(self, limit: int, consume: Consumer) -> int:
         """Read up to `limit` records and hand the new messages to `consume`, while it says that it takes more.
@@ -140,18 +144,17 @@ class ShardIntake:
         log.corrupt(problem.path, problem.offset_bytes, problem.reason)
         progress.open[problem.offset_bytes // UNIT_BYTES] = None
 
+    def _readable(self, position: Position | None) -> tuple[int | None, int]:
+        """For the segment being read: up to which offset (None: to its end), and what is known to be committed."""
+        committed = position.offset if position is not None and position.segment == self._number else 0
+        return (None, committed) if self._number <= self._finished else (committed, committed)
+
     def _position(self) -> Position | None:
         """The committed position; also learns from it which segments are finished."""
         position = self._reader.committed()
         if position is not None and position.segment > self._finished + 1:
             self._finished = position.segment - 1
         return position
-
-    def _readable(self, position: Position | None) -> tuple[int | None, int]:
-        """For the segment being read: up to which offset (None: to its end), and what is known to be committed."""
-        here = position is not None and position.segment == self._number
-        committed = position.offset if position is not None and here else 0
-        return (None, committed) if self._number <= self._finished else (committed, committed)
 
     def _next_segment(self) -> Segment | None:
         """Open the segment behind the last one."""
@@ -269,6 +272,13 @@ class ShardIntake:
             return total  # nothing stands there: all of it was read
         finally:
             segment.close()
+
+
+def _is_sealed(segment: Segment, position: Position) -> bool:
+    """Whether a writer that is gone has marked the end of its last segment. If it died, its successor does so."""
+    data = segment.pread(HEADER_BYTES, position.offset)
+    header = segment.identity.parse(data, 0)
+    return header is not None and header.kind == END and segment.identity.verify(data, 0, 0)
 
 
 def count_messages(segment: Segment) -> int:
