@@ -43,11 +43,13 @@ def free_segment(root: Path, shard: int, number: int, *, reserve: int = RESERVE_
 class BodyReserve:
     """Gives back large bodies, and keeps their files to be written again up to a number of bytes."""
 
-    def __init__(self, root: Path, *, reserve_bytes: int = RESERVE_BODY_BYTES) -> None:
+    def __init__(self, root: Path, *, reserve_bytes: int = RESERVE_BODY_BYTES, look_every: int = LOOK_EVERY) -> None:
+        """Keep up to `reserve_bytes` in free files; when there are so many, look again every `look_every` bodies."""
+        self._look_every = look_every
         self._root = root
         self._reserve_bytes = reserve_bytes
         self._left_bytes = 0  # that may be kept before the next look at what is kept now
-        self._skipped = LOOK_EVERY  # bodies freed since the last look
+        self._skipped = look_every  # bodies freed since the last look
 
     def free(self, body_file: int) -> None:
         """Give back the file of a body whose message has ended. Harmless when it is gone. Raises `SpoolError`.
@@ -58,7 +60,7 @@ class BodyReserve:
             path = layout.bodies_folder(self._root) / layout.body_name(body_file)
             size = path.stat().st_size
             self._skipped += 1
-            if size > self._left_bytes and self._skipped > LOOK_EVERY:
+            if size > self._left_bytes and self._skipped > self._look_every:
                 self._left_bytes = self._reserve_bytes - self._kept_bytes()
                 self._skipped = 0
             if size > self._left_bytes:

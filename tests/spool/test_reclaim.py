@@ -52,7 +52,7 @@ def test_the_reserve_of_segments_is_bounded(tmp_path: Path) -> None:
 def test_the_reserve_of_bodies_is_bounded(tmp_path: Path, readable: Readability) -> None:
     writer = SpoolWriter(tmp_path)
     bodies = [store_body(writer, readable) for _ in range(5)]
-    reserve = reclaim.BodyReserve(tmp_path, reserve_bytes=3 * len(BODY) + 10)
+    reserve = reclaim.BodyReserve(tmp_path, reserve_bytes=3 * len(BODY) + 10, look_every=1)
     for body in bodies:
         body.close()
         reserve.free(body.number)
