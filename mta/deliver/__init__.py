@@ -1,9 +1,10 @@
 """Hands messages on. A process of its own, stateless: what it has in hand when it dies is handed out again.
 
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
-is one message for some of its recipients by one transport. There is one file a transport: `discard`, `maildir`, and
-`relay` for SMTP and LMTP, whose connections are in `peer` (the conversation itself, without I/O, is
-`mta.smtp.client`). `messages` reads from the spool. `main` joins them.
+is one message for some of its recipients by one transport. There is one file a transport: `discard`; `maildir`, with
+`mailbox` for the folders and `disk` for the system calls; and `relay` for SMTP and LMTP, with `endpoint` for the
+address of the next hop, `peer` for a connection and `turns` for when it sends (the conversation itself, without I/O,
+is `mta.smtp.client`). `messages` reads from the spool, `recent` remembers what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard ends its jobs on the spot. Maildir hands whole batches to native threads,
@@ -21,4 +22,14 @@ Invariants
     the manager hands it out again. Delivery is at least once. Two windows duplicate: a message is on its way when its
     process or connection dies, and a next hop's final reply does not arrive although it took the message. A third, a
     manager that restarts, is narrowed by `recent`.
+
+    Whatever a next hop says or does becomes an outcome, within a deadline. What is wrong with a destination as such (no
+    connection, a greeting or EHLO refused) never fails a message: it defers, and the manager is told that others need
+    not be tried. Nothing of a message that fails half-way stays in a mailbox.
+
+Known limits
+    Messages for SMTP and LMTP are read from the spool in the loop's thread: from memory as long as they are young, and
+    otherwise at the cost of a disk read during which the worker's other connections wait. A sync of the whole file
+    system also writes what others have there; put the mailboxes on one that is not shared with heavy writers. Linux
+    before 5.8 does not report all its failures.
 """

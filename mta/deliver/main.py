@@ -52,12 +52,14 @@ def serve(context: ChildContext, config: Config) -> None:
     gevent.signal_handler(signal.SIGTERM, ending.set, GRACE_S)
     gevent.signal_handler(signal.SIGINT, ending.set, 0.0)
     gevent.spawn(wait_read, context.lifeline_fd).rawlink(lambda _: ending.set(ORPHAN_GRACE_S))
-    get_hub().loop.timer(TICK_S, TICK_S).start(log.flush)
+    ticking = get_hub().loop.timer(TICK_S, TICK_S)
+    ticking.start(log.flush)
     running = gevent.spawn(link.run)
     log.started(pid=os.getpid(), parser=fastparse.IMPLEMENTATION, transports=",".join(config.transport))
     context.ready()
     grace_s = ending.get()
     running.kill()
+    ticking.stop()
     if grace_s:
         link.drain(grace_s)
 
