@@ -72,14 +72,14 @@ class Listeners:
         target = parse_listen(address)
         if row > 0:  # port 0: every worker listens where the first one does
             target = target._replace(port=self._sockets[address, 0].getsockname()[1])
-        elif target.port and _is_taken(target):
-            log.problem(
-                "another process listens on this address too; it takes its share of the clients", address=address
-            )
+        is_shared = row == 0 and target.port != 0 and _is_taken(target)
         try:
-            return _listening(target)
+            opened = _listening(target)
         except OSError as error:
             raise ListenError(f"cannot listen on {address}: {error.strerror}") from None
+        if is_shared:
+            log.problem("another process listens here too and takes its share of the clients", address=address)
+        return opened
 
 
 def _listening(target: Tcp) -> socket.socket:
