@@ -24,7 +24,8 @@ from typing import Any
 
 import msgspec
 
-from mta.errors import SpoolCorrupt, SpoolError
+from mta import log
+from mta.errors import SpoolError
 
 VERSION = 1  # PRAGMA user_version
 
@@ -111,6 +112,7 @@ class Journal:
         self._bodies: list[int] = []
         self.unneeded: list[int] = []  # large bodies that nobody needs according to what is on disk
         self._forgotten: list[int] = []
+        self._damaged: set[int] = set()  # rows that cannot be read, and have been told
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             # Exclusive before WAL: no shared memory file, and no file locks taken for each transaction.
@@ -269,19 +271,24 @@ class Journal:
         """Rows on disk, as the batch has them by now; those that it deletes left out."""
         rows: list[Row] = []
         for values in self._query(f"SELECT * FROM message {rest}", arguments):
-            row = self._rows[values[0]] if values[0] in self._rows else self._row(*values)
+            location = values[0]
+            row = self._rows[location] if location in self._rows else self._row(*values)
             if row is not None:
                 rows.append(row)
         return rows
 
-    def _row(self, location: int, queue_id: int | None, state: int, *columns: Any) -> Row:
+    def _row(self, location: int, queue_id: int | None, state: int, *columns: Any) -> Row | None:
+        """A row as it is on disk; `None` for one that cannot be read, which is told once and otherwise left alone."""
         due, attempts, received, sender, size, body, data = columns
         try:
             detail = _detail_decoder.decode(data)
             address = location if queue_id is None else queue_id
             return Row(location, address, State(state), due, attempts, received, sender, size, _unsigned(body), detail)
         except (msgspec.MsgspecError, ValueError) as error:
-            raise SpoolCorrupt(str(self.path), 0, f"row of message {location}: {error}") from None
+            if location not in self._damaged:
+                self._damaged.add(location)
+                log.corrupt(str(self.path), 0, f"row of message {location:x}: {error}")
+            return None
 
 
 def _values(row: Row) -> tuple[object, ...]:
