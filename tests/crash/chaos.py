@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.load import Ledger
 from tests.support.server import ROLES, Server, wait_until
 
-VICTIMS = (*ROLES, "supervisor")
+VICTIMS = (*ROLES, "supervisor", "everything")
 PROGRESS_S = 150.0  # a restart may be put off by up to 60 s after many deaths
 JITTER_S = 0.05  # spreads the kills over what a process does within one message
 
@@ -38,13 +38,27 @@ def rampage(server: Server, ledger: Ledger, rng: random.Random, victims: list[st
             os.kill(server.pid, signal.SIGKILL)
             server.wait()
             server.start()
+        elif role == "everything":
+            server.kill()
+            server.start()
         else:
-            server.until(partial(server.children, role), f"a {role} process", PROGRESS_S)
-            os.kill(rng.choice(server.children(role)), signal.SIGKILL)
+            server.until(partial(_kill_one, server, role, rng), f"a {role} process", PROGRESS_S)
         killed[role] += 1
     ledger.wait_for(100, PROGRESS_S)
     wait_until(lambda: not any(map(alive, orphans)), "the end of processes without a supervisor", PROGRESS_S)
     return killed
+
+
+def _kill_one(server: Server, role: str, rng: random.Random) -> bool:
+    """Kill one process of a role; False when there is none just now."""
+    pids = server.children(role)
+    if not pids:
+        return False
+    try:
+        os.kill(rng.choice(pids), signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""kill -9 of any process at any time: what got its 250 is delivered, whole.
+"""kill -9 of any process, or of all at once, at any time: what got its 250 is delivered, whole.
 
 `MTA_SEED` repeats a run's messages and victims (not its timing).
 """
@@ -14,7 +14,7 @@ from tests.crash.chaos import order, rampage
 from tests.support.load import LibraryClient, Load, RawClient, audit
 from tests.support.server import Server
 
-SHORT_KILLS = 6
+SHORT_KILLS = 7
 LONG_KILLS = 60
 CLIENTS = (RawClient, RawClient, RawClient, LibraryClient, LibraryClient)
 SIZES = ((4_000, 60), (40_000, 30), (300_000, 10))  # the last are beyond large_bytes
