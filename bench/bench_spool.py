@@ -77,7 +77,7 @@ def reclaim_old(root: Path, writer: SpoolWriter) -> None:
 
 @pytest.mark.benchmark(group=f"store {MESSAGES} messages of 4 KiB")
 @pytest.mark.parametrize("batch", [1, 8, 64])
-def bench_append_and_commit(benchmark: Benchmark, root: Path, writer: SpoolWriter, batch: int) -> None:
+def test_append_and_commit(benchmark: Benchmark, root: Path, writer: SpoolWriter, batch: int) -> None:
     """Group commit: one sync for each batch."""
 
     def store() -> None:
@@ -89,7 +89,7 @@ def bench_append_and_commit(benchmark: Benchmark, root: Path, writer: SpoolWrite
 
 
 @pytest.mark.benchmark(group=f"store {MESSAGES} messages of 4 KiB")
-def bench_file_per_message(benchmark: Benchmark, tmp_path: Path) -> None:
+def test_file_per_message(benchmark: Benchmark, tmp_path: Path) -> None:
     """The classic way: a file, an fsync and a rename for each message."""
     folder = tmp_path / "queue"
     folder.mkdir()
@@ -106,7 +106,7 @@ def bench_file_per_message(benchmark: Benchmark, tmp_path: Path) -> None:
 
 
 @pytest.mark.benchmark(group=f"append {MESSAGES} messages of 4 KiB, the hub's share")
-def bench_append_alone(benchmark: Benchmark, root: Path, writer: SpoolWriter) -> None:
+def test_append_alone(benchmark: Benchmark, root: Path, writer: SpoolWriter) -> None:
     """What the event loop pays: locations, appends, and handing the batch over."""
 
     def store() -> None:
@@ -139,7 +139,7 @@ def full_segment(root: Path) -> tuple[Segment, list[int]]:
 
 
 @pytest.mark.benchmark(group=f"read {MESSAGES} messages of 4 KiB")
-def bench_records(benchmark: Benchmark, full_segment: tuple[Segment, list[int]]) -> None:
+def test_records(benchmark: Benchmark, full_segment: tuple[Segment, list[int]]) -> None:
     """As the queue manager reads: headers and envelopes, in order, behind a living writer."""
     segment, locations = full_segment
     stop = (locations[MESSAGES] & 0xFFFFF) << 6
@@ -147,7 +147,7 @@ def bench_records(benchmark: Benchmark, full_segment: tuple[Segment, list[int]])
 
 
 @pytest.mark.benchmark(group=f"read {MESSAGES} messages of 4 KiB")
-def bench_messages(benchmark: Benchmark, root: Path, full_segment: tuple[Segment, list[int]]) -> None:
+def test_messages(benchmark: Benchmark, root: Path, full_segment: tuple[Segment, list[int]]) -> None:
     """As a delivery worker reads: one by one, with their bodies."""
     messages = reader.MessageReader(root)
     chosen = full_segment[1][: MESSAGES * 97 : 97][:MESSAGES]
@@ -158,7 +158,7 @@ def bench_messages(benchmark: Benchmark, root: Path, full_segment: tuple[Segment
 
 @pytest.mark.benchmark(group=f"store {LARGE_MESSAGES} bodies of 1 MB")
 @pytest.mark.parametrize("files", ["new", "used again"])
-def bench_large(benchmark: Benchmark, root: Path, files: str) -> None:
+def test_large(benchmark: Benchmark, root: Path, files: str) -> None:
     """Bodies in files of their own, all at once, synced, and named by records."""
     writer = SpoolWriter(root)
     reserve = reclaim.BodyReserve(root)
