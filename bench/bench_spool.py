@@ -6,7 +6,7 @@ disk is that of pytest's temporary folder (`--basetemp`); a memory disk would me
 
 import os
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,6 @@ def test_append_alone(benchmark: Benchmark, root: Path, writer: SpoolWriter) -> 
 def full_segment(root: Path) -> tuple[Segment, list[int]]:
     """A segment of 4 KiB messages, and where they are."""
     writer = SpoolWriter(root)
-    locations = []
     for _ in range(100):
         append_all(writer, MESSAGES)
         writer.commit()
@@ -172,13 +171,8 @@ def test_large(benchmark: Benchmark, root: Path, files: str) -> None:
             for number, boot in layout.free_bodies(root):
                 (layout.free_folder(root) / layout.free_body_name(number, boot)).unlink()
 
-    benchmark.pedantic(store_large, args=(writer,), rounds=15, setup=without_result(clear))
+    benchmark.pedantic(store_large, args=(writer,), rounds=15, setup=clear)
     writer.close()
-
-
-def without_result(call: Callable[[], None]) -> Callable[[], None]:
-    """As `pedantic` wants its setup."""
-    return call
 
 
 def store_large(writer: SpoolWriter) -> None:

@@ -249,7 +249,7 @@ cdef class DiskThread:
                 free(self.state.jobs[i].pieces)
             free(self.state)
 
-    cdef void stop(self):
+    cdef void stop(self) noexcept:
         cdef State* state = self.state
         if state == NULL or not state.running:
             return

@@ -18,10 +18,10 @@ class SegmentFile:
     """A segment open for writing, and how far it is.
 
     `end` is where the next record goes, `committed` up to where all is synced (bytes), `messages` how many of them.
-    `abandoned` is set when it is left because a write failed.
+    `left` is set when nothing more comes for it, `abandoned` when that is because a write failed.
     """
 
-    __slots__ = ("abandoned", "committed", "end", "fd", "identity", "messages", "path", "recycled")
+    __slots__ = ("abandoned", "committed", "end", "fd", "identity", "left", "messages", "path", "recycled")
 
     def __init__(self, path: Path, identity: Identity, fd: int, *, recycled: bool) -> None:
         self.path = path
@@ -31,6 +31,7 @@ class SegmentFile:
         self.end = 0
         self.committed = 0
         self.messages = 0
+        self.left = False
         self.abandoned = False
 
     @classmethod

@@ -7,51 +7,22 @@ none blocks for the disk except where it says so.
 import contextlib
 import select
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mta.errors import SpoolError, SpoolFailed
-from mta.spool import position, queueid
-from mta.spool._disk import NO_SYNC, RANGE_SYNC, DiskThread
+from mta.spool import queueid
+from mta.spool._disk import DiskThread
+from mta.spool.batch import Batch, Batches
 from mta.spool.claim import Claim
 from mta.spool.disk import Disk, translate
 from mta.spool.large import LargeBodies, LargeBody
-from mta.spool.record import HEADER_BYTES, PADDING
+from mta.spool.record import HEADER_BYTES
 from mta.spool.segment import SegmentFile, Supply
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 RETRY_S = 1.0  # between attempts to get going again after a failure
 SUPPLY_WAIT_S = 10.0  # longest wait for the next segment where it was not ready in time
-
-
-# One appended message: envelope, inline body, facts of the body (length, file, hash), unpadded length of the record,
-# and the large body to close when it is committed. A plain tuple: there is one for each message.
-_Entry = tuple[bytes, Sequence[bytes], tuple[int, int, int], int, LargeBody | None]
-
-
-class _Batch:
-    """Messages of one segment that are written and synced together."""
-
-    __slots__ = ("end", "entries", "segment", "ticket")
-
-    def __init__(self, segment: SegmentFile, entries: list[_Entry]) -> None:
-        self.segment = segment
-        self.entries = entries
-        self.end = segment.end
-        self.ticket = -1
-
-    def buffers(self) -> list[bytes]:
-        """The batch as it is written. Everything before it is committed by now, and its records say so."""
-        buffers: list[bytes] = []
-        head, committed = self.segment.identity.head, self.segment.committed
-        ordinal = self.segment.messages
-        for envelope, body, facts, length, _ in self.entries:
-            buffers.append(head(ordinal, committed, envelope, facts))
-            buffers += body
-            buffers.append(PADDING[-length & 63])
-            ordinal += 1
-        return buffers
 
 
 class SpoolWriter:
@@ -90,13 +61,9 @@ class SpoolWriter:
         except OSError as error:
             raise translate(error) from error
         self.shard = self._claim.shard
+        self._batches = Batches(self._disk)
         self._supply = Supply(self._claim)
         self._mark = segment_bytes // 2  # where something is to be done about the next segment
-        self._gathered: list[_Entry] = []  # for the current segment
-        self._waiting: deque[_Batch] = deque()  # of segments that have been left since
-        self._in_flight: _Batch | None = None
-        self._retiring: dict[int, SegmentFile] = {}  # segments whose end marker is being written, by ticket
-        self._total = 0
         self._error: SpoolError | None = None
         self._retry_at = 0.0
         self._bodies: LargeBodies | None = None
@@ -142,24 +109,7 @@ class SpoolWriter:
 
     def submit(self) -> bool:
         """Start writing what was appended, unless a batch is on its way. Whether one was started."""
-        if self._in_flight is not None:
-            return False
-        if self._waiting:
-            batch = self._waiting.popleft()
-        elif self._gathered:
-            batch, self._gathered = _Batch(self._segment, self._gathered), []
-        else:
-            return False
-        segment, count = batch.segment, len(batch.entries)
-        batch.ticket = self._disk.submit(
-            segment.fd,
-            segment.committed,
-            batch.buffers(),
-            RANGE_SYNC,
-            position.words(segment.identity.segment, batch.end, segment.messages + count, self._total + count),
-        )
-        self._in_flight = batch
-        return True
+        return self._batches.submit(self._segment)
 
     def fileno(self) -> int:
         """An eventfd, readable when `collect` has something to do."""
@@ -170,13 +120,13 @@ class SpoolWriter:
 
         With an error, everything appended behind the batch has failed too and is in the count.
         """
-        ended: tuple[int, SpoolError | None] | None = None
-        for ticket, failure in self._disk.completions():
-            if self._in_flight is not None and ticket == self._in_flight.ticket:
-                ended = self._fail_batch(failure) if failure else (self._accept_batch(self._in_flight), None)
-            else:
-                self._retiring.pop(ticket).close()
-        return ended
+        ended = self._batches.collect()
+        if ended is None:
+            return None
+        batch, failure = ended
+        if failure:
+            return self._fail(batch, failure)
+        return len(batch.entries), None
 
     def unhealthy(self) -> SpoolError | None:
         """Why an append would be refused now, or None. Cheap, and no I/O of its own.
@@ -194,7 +144,7 @@ class SpoolWriter:
 
     def commit(self) -> None:
         """Write everything appended and wait for it. Blocks; raises `SpoolError` when any of it failed."""
-        while self._in_flight is not None or self.submit():
+        while self._batches.busy() or self.submit():
             ended = self._wait()
             if ended[1] is not None:
                 raise ended[1]
@@ -207,9 +157,7 @@ class SpoolWriter:
         try:
             self.commit()
         finally:
-            self._disk.close()
-            for segment in self._retiring.values():
-                segment.close()
+            self._batches.close()
             if self._bodies is not None:
                 self._bodies.close()
             self._leave_last_segment()
@@ -234,7 +182,7 @@ class SpoolWriter:
         segment = self._usable_segment()
         offset = segment.end
         segment.end = offset + (length + 63 & -64)
-        self._gathered.append((envelope, body, facts, length, large))
+        self._batches.gathered.append((envelope, body, facts, length, large))
         return segment.identity.base | offset >> 6
 
     def _usable_segment(self) -> SegmentFile:
@@ -266,54 +214,17 @@ class SpoolWriter:
         """Append to another segment from now on."""
         left, self._segment = self._segment, segment
         self._mark = self._segment_bytes // 2
-        if self._gathered:
-            self._waiting.append(_Batch(left, self._gathered))
-            self._gathered = []
-        self._retire_if_done(left)
+        self._batches.leave(left)
 
-    def _retire_if_done(self, segment: SegmentFile) -> None:
-        """Write the end marker of a segment that was left and has nothing more to come."""
-        if segment.abandoned or segment is self._segment:
-            return
-        coming = self._waiting if self._in_flight is None else (self._in_flight, *self._waiting)
-        if any(batch.segment is segment for batch in coming):
-            return
-        # Without a sync: the marker saves work after a crash, and is not needed for anything else.
-        ticket = self._disk.submit(segment.fd, segment.committed, [segment.end_marker()], NO_SYNC)
-        self._retiring[ticket] = segment
-
-    def _accept_batch(self, batch: _Batch) -> int:
-        """The batch is on the disk."""
-        self._in_flight = None
-        count = len(batch.entries)
-        batch.segment.committed = batch.end
-        batch.segment.messages += count
-        self._total += count
-        for _, _, _, _, large in batch.entries:
-            if large is not None:
-                large.close()
-        self._retire_if_done(batch.segment)
-        return count
-
-    def _fail_batch(self, failure: int) -> tuple[int, SpoolError]:
-        """The batch is not on the disk: it and everything behind it is given up, and so are their segments."""
+    def _fail(self, failed: Batch, failure: int) -> tuple[int, SpoolError]:
+        """A batch is not on the disk: it and everything behind it is given up, and so are their segments."""
         error = translate(OSError(failure, ""))
-        batches = [*self._waiting, _Batch(self._segment, self._gathered)]
-        if self._in_flight is not None:
-            batches.insert(0, self._in_flight)
-        self._in_flight = None
-        self._waiting.clear()
-        self._gathered = []
-        segments = {id(batch.segment): batch.segment for batch in batches}
-        for segment in segments.values():
-            segment.end = segment.committed
-            self._supply.abandon(segment)
-        entries = [entry for batch in batches for entry in batch.entries]
-        for _, _, _, _, large in entries:
-            if large is not None:
-                large.abort()
+        batches = [failed, *self._batches.drop(self._segment)]
+        for batch in batches:
+            batch.refuse()
+            self._supply.abandon(batch.segment)
         self._become_unhealthy(error)
-        return len(entries), error
+        return sum(len(batch.entries) for batch in batches), error
 
     def _become_unhealthy(self, error: SpoolError) -> None:
         self._error = error
