@@ -64,7 +64,10 @@ class Cleaner:
         """Close all files."""
         self._reader.close()
         if self._writer is not None:
-            self._writer.close()
+            try:
+                self._writer.close()
+            except SpoolError as error:  # copies that no row names: nothing is lost with them
+                log.problem(str(error))
 
     def free(self) -> int:
         """Free what nobody needs, according to the journal on disk; returns the number of segments."""

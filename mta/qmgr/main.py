@@ -1,10 +1,13 @@
 """The queue manager's process: one loop over eventfd, sockets, signals and the lifeline.
 
-A turn does everything there is to do. While mail is moving, turns are spaced by `TURN_S`, so that under load a few
-hundred wake-ups a second serve any number of messages; a message that comes alone is handled at once.
+A turn does everything there is to do. While mail is moving, turns are spaced by `TURN_S`, or by `BUSY_TURN_S` where
+much of it moves, so that under load a hundred wake-ups a second serve any number of messages; a message that comes
+alone is handled at once. A turn costs what some ten messages cost, most of it in caches gone cold: at 4,000 messages a
+second, 10 ms instead of 4 ms between turns save a quarter of the manager's time.
 """
 
 import enum
+import gc
 import os
 import random
 import selectors
@@ -25,6 +28,8 @@ from mta.qmgr.core import Core
 from mta.qmgr.peers import Peers
 
 TURN_S = 0.004  # between the beginnings of two turns that moved mail
+BUSY_TURN_S = 0.010  # where the first moved at least BUSY_MOVES; small windows, which need quick turns, do not do that
+BUSY_MOVES = 32  # records read, jobs handed out and outcomes taken
 DRAIN_S = 4.0  # for the outcomes of what is in flight, once no more is handed out
 LOCK_POLL_S = 0.05  # between attempts to get the lock from a predecessor that is ending
 
@@ -127,7 +132,8 @@ class Manager:
         if not moved:
             log.flush()
             return core.timeout_s(self._clock.monotonic())
-        pause_s = begun_at + TURN_S - self._clock.monotonic()
+        turn_s = BUSY_TURN_S if moved >= BUSY_MOVES else TURN_S
+        pause_s = begun_at + turn_s - self._clock.monotonic()
         if pause_s > 0:
             time.sleep(pause_s)
         return 0.0
@@ -162,6 +168,7 @@ def run(context: ChildContext) -> int:
         control = Control(core, Path(config.spool))
         peers = Peers(listener, selector, core.scheduler, core.active, control.answer)
         signals.watch_commits()
+        gc.freeze()  # what is there now stays: no need to walk it again and again
         context.ready()
         log.started(unread=core.intake.unread(), waiting=sum(core.journal.states.values()))
         Manager(core, peers, signals, selector).run()
