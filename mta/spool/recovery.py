@@ -128,9 +128,9 @@ class Segment:
         if header is None or header.kind != MESSAGE:
             raise SpoolCorrupt(str(self.path), offset, "no message of this segment stands here")
         head_bytes = HEADER_BYTES + header.envelope_bytes
+        if len(data) < header.unpadded and offset + header.unpadded > self.size():
+            raise SpoolCorrupt(str(self.path), offset, "its length exceeds the file")
         if len(data) < head_bytes:
-            if offset + head_bytes > self.size():
-                raise SpoolCorrupt(str(self.path), offset, "its length exceeds the file")
             data = self.pread(head_bytes, offset)
         if not self.identity.verify(data, 0, header.envelope_bytes):
             raise SpoolCorrupt(str(self.path), offset, "wrong checksum of header and envelope")

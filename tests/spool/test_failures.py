@@ -235,6 +235,19 @@ def test_no_next_segment(tmp_path: Path, until: Until) -> None:
     segment.close()
 
 
+def test_a_next_segment_that_failed_is_tried_again_when_it_is_needed(tmp_path: Path, until: Until) -> None:
+    writer = SpoolWriter(tmp_path, segment_bytes=4096)
+    with largest_file(3000):
+        for number in range(4):  # beyond the middle: the next segment is prepared, in vain
+            append(writer, number)
+        until(lambda: not writer._supply.busy())
+    for number in range(4, 10):
+        append(writer, number)
+    writer.close()
+    assert Found(tmp_path).numbers == list(range(10))
+    assert len(reader.segments(tmp_path, 0)) == 2
+
+
 def test_beginning_on_a_full_disk(tmp_path: Path, until: Until) -> None:
     SpoolWriter(tmp_path).close()
     clock = Clock()

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from spooltools import FakeDisk, Found, append, body_of, envelope_of
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from mta.errors import SpoolCorrupt
-from mta.spool import layout, position, reader
+from mta.spool import layout, position, queueid, reader
 from mta.spool.record import HEADER_BYTES, Identity, Record
 from mta.spool.recovery import CHUNK_BYTES, Segment
 from mta.spool.writer import SpoolWriter
@@ -223,34 +223,26 @@ def test_damage_of_any_size_in_the_middle(tmp_path: Path) -> None:
     segment.close()
 
 
-@pytest.mark.parametrize(("envelope_bytes", "body_bytes"), [(0xFFFFFFFF, 0), (1 << 28, 0), (0, 1 << 60), (40, 1000)])
+@pytest.mark.parametrize(("envelope_bytes", "body_bytes"), [(0xFFFFFFFF, 0), (1 << 28, 0), (40, 1 << 60), (40, 5000)])
 def test_a_length_beyond_the_file_is_refused_unread(tmp_path: Path, envelope_bytes: int, body_bytes: int) -> None:
     writer = SpoolWriter(tmp_path)
     append(writer, 0)
     writer.commit()
-    next_offset = append(writer, 1) - reader.queueid.pack(0, reader.segments(tmp_path, 0)[0], 0) << 6
+    offset = queueid.unpack(writer.next_location())[2]
     folder = layout.shard_folder(tmp_path, 0)
     (name,) = layout.segment_names(folder)
-    identity = Segment.named(tmp_path, 0, name).identity
-    head = identity.head(1, 0, envelope_of(1), (body_bytes, 0, 0))
-    if envelope_bytes != 40:
-        head = head[:36] + envelope_bytes.to_bytes(4, "little") + head[40:]
-        covered = head[8:]
-        head = reader_checksum(covered, identity.seed) + covered
-    with open(folder / name.file, "r+b") as file:
-        file.seek(next_offset)
-        file.write(head)
     segment = Segment.named(tmp_path, 0, name)
+    head = segment.identity.head(1, 0, envelope_of(1), (body_bytes, 0, 0))
+    covered = head[8:36] + envelope_bytes.to_bytes(4, "little") + head[40:]
+    with open(folder / name.file, "r+b") as file:
+        file.seek(offset)
+        file.write(xxh3_64_digest(covered, segment.identity.seed) + covered)
     assert [record.ordinal for record in segment.records()] == [0]
-    assert segment.torn == [next_offset]
-    with pytest.raises(SpoolCorrupt):
-        segment.message(next_offset)
+    assert segment.torn == [offset]
+    with pytest.raises(SpoolCorrupt, match="length exceeds the file"):
+        segment.message(offset)
     segment.close()
-
-
-def reader_checksum(covered: bytes, seed: int) -> bytes:
-    """As the header has it."""
-    return xxh3_64_intdigest(covered, seed).to_bytes(8, "big")
+    writer.close()
 
 
 def test_records_inside_a_message_are_never_believed(tmp_path: Path) -> None:
