@@ -110,7 +110,7 @@ def test_retry_all(queue: Bench) -> None:
 
 
 @pytest.mark.parametrize("state", ["waiting", "failed", "active", "queued"])
-def test_delete_by_id(queue: Bench, state: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_delete_by_id(queue: Bench, state: str) -> None:
     before = {item["id"] for item in queue.ask("list")}
     assert queue.ask("delete", ids=[queue.ids[state], "123"]) == [{"count": 1, "missing": ["123"]}]
     assert queue.ask("delete", ids=[queue.ids[state]]) == [{"count": 0, "missing": [queue.ids[state]]}]

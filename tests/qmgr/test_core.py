@@ -364,7 +364,7 @@ def test_orphaned_bodies_are_found(tmp_path: Path, sender: Sender) -> None:
         assert not (bodies / f"{77:016x}.body").exists()
 
 
-def test_damage_is_told_counted_and_kept(tmp_path: Path, sender: Sender, capfd: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_told_counted_and_kept(tmp_path: Path, sender: Sender) -> None:
     locations = [sender.send(b"%d@store.example" % number) for number in range(5)]
     sender.commit()
     sender.close()

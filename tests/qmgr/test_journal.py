@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mta import log
+from mta.config import Log
 from mta.errors import SpoolError
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, Settled, State
 from mta.qmgr.progress import Progress
@@ -118,7 +119,7 @@ def test_a_failed_commit_keeps_the_batch(journal: Journal) -> None:
     assert [row.location for row in reopen(journal).rows(0, 10)] == [2]
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(SpoolError, match=r"journal\.db"):
@@ -129,11 +130,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, capfd: pytest.CaptureFixtu
         database.execute("INSERT INTO message VALUES (1, NULL, 0, 0, 0, 0, x'', 0, 0, x'ff')")
     database.close()
     journal = Journal(path)
+    log.setup("qmgr", 0, Log(file=str(tmp_path / "log")))
     for _ in range(2):
         assert journal.rows(0, 1) == journal.due(10.0, 5) == []
     journal.close()
-    log.flush()
-    assert capfd.readouterr().err.count("row of message 1") == 1
+    log.setup("qmgr", 0, Log())
+    assert (tmp_path / "log").read_text().count("row of message 1") == 1
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version=99")
     database.close()
