@@ -35,22 +35,16 @@ def append(writer: SpoolWriter, number: int, size: int = 700) -> int:
 
 
 class Found:
-    """Everything that can be read in a spool: numbers of the messages in order, and what was wrong."""
+    """What could be read: numbers of the messages in order, where they are, and what was wrong."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self) -> None:
         self.numbers: list[int] = []
         self.locations: list[int] = []
         self.problems: list[SpoolCorrupt] = []
         self.torn = 0
-        for shard in reader.shards(root):
-            follower = reader.ShardReader(root, shard)
-            for readable in follower.readable():
-                segment = Segment.open(root, shard, readable.segment)
-                self._read(segment, readable.stop)
-                segment.close()
-            follower.close()
 
-    def _read(self, segment: Segment, stop: int | None) -> None:
+    def add(self, segment: Segment, stop: int | None = None) -> None:
+        """Read a segment; every message must be whole."""
         for record in segment.records(0, stop):
             number = int(record.envelope.split()[1])
             assert record.envelope == envelope_of(number)
@@ -60,6 +54,18 @@ class Found:
             self.locations.append(record.location)
         self.problems += segment.problems
         self.torn += len(segment.torn)
+        segment.close()
+
+
+def read_back(root: Path) -> Found:
+    """Everything that may be read in a spool."""
+    found = Found()
+    for shard in reader.shards(root):
+        follower = reader.ShardReader(root, shard)
+        for readable in follower.readable():
+            found.add(Segment.open(root, shard, readable.segment), readable.stop)
+        follower.close()
+    return found
 
 
 class FakeDisk:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from spooltools import FULL, HALF_WRITTEN, WRITTEN_NOT_SYNCED, Clock, FakeDisk, Found, append
+from spooltools import FULL, HALF_WRITTEN, WRITTEN_NOT_SYNCED, Clock, FakeDisk, append, read_back
 
 from mta.errors import SpoolError, SpoolFailed, SpoolFull
 from mta.spool import layout, reader
@@ -76,9 +76,9 @@ def test_a_failed_batch(tmp_path: Path, until: Until, fault: tuple[int, int], be
     failing.heal(until)
     append(writer, 104)
     writer.commit()
-    assert Found(tmp_path).numbers == [*range(before), 104]
+    assert read_back(tmp_path).numbers == [*range(before), 104]
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [*range(before), 104]
     assert not found.problems
 
@@ -99,7 +99,7 @@ def test_retries_come_once_a_second(tmp_path: Path, until: Until) -> None:
         assert len(reader.segments(tmp_path, 0)) == len(segments) + 1
     append(writer, 1)
     writer.close()
-    assert Found(tmp_path).numbers == [1]
+    assert read_back(tmp_path).numbers == [1]
 
 
 def test_batches_waiting_in_several_segments_fail_together(tmp_path: Path, until: Until) -> None:
@@ -120,7 +120,7 @@ def test_batches_waiting_in_several_segments_fail_together(tmp_path: Path, until
     failing.heal(until)
     append(writer, 12)
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [0, 12]
     assert not found.problems
     assert not found.torn
@@ -134,7 +134,7 @@ def test_closing_while_unhealthy(tmp_path: Path) -> None:
     append(failing.writer, 1)
     with pytest.raises(SpoolFailed):
         failing.writer.close()
-    assert Found(tmp_path).numbers == [0]
+    assert read_back(tmp_path).numbers == [0]
     assert not reader.is_claimed(tmp_path, 0)
 
 
@@ -161,7 +161,7 @@ def test_a_segment_that_cannot_be_sealed_keeps_the_writer_unhealthy(tmp_path: Pa
     failing.heal(until)
     append(writer, 2)
     writer.close()
-    assert Found(tmp_path).numbers == [0, 2]
+    assert read_back(tmp_path).numbers == [0, 2]
 
 
 def is_open(fd: int, path: Path) -> bool:
@@ -201,7 +201,7 @@ def test_a_real_limit_in_the_middle_of_a_batch(tmp_path: Path, until: Until) -> 
     append(writer, number)
     writer.close()
     assert len(accepted) > 50
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [*accepted, number]
     assert not found.problems
 
@@ -217,7 +217,7 @@ def test_no_next_segment(tmp_path: Path, until: Until) -> None:
             append(writer, 99)
         assert isinstance(writer.unhealthy(), SpoolFull)
         writer.commit()
-        assert Found(tmp_path).numbers == [0, 1, 2]
+        assert read_back(tmp_path).numbers == [0, 1, 2]
         clock.now += RETRY_S
         assert writer.unhealthy()
         until(lambda: not writer._supply.busy())
@@ -226,7 +226,7 @@ def test_no_next_segment(tmp_path: Path, until: Until) -> None:
     until(lambda: writer.unhealthy() is None)
     append(writer, 3)
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [0, 1, 2, 3]
     assert len(reader.segments(tmp_path, 0)) == 2
     segment = reader.Segment.open(tmp_path, 0, reader.segments(tmp_path, 0)[0])
@@ -244,7 +244,7 @@ def test_a_next_segment_that_failed_is_tried_again_when_it_is_needed(tmp_path: P
     for number in range(4, 10):
         append(writer, number)
     writer.close()
-    assert Found(tmp_path).numbers == list(range(10))
+    assert read_back(tmp_path).numbers == list(range(10))
     assert len(reader.segments(tmp_path, 0)) == 2
 
 
@@ -260,7 +260,7 @@ def test_beginning_on_a_full_disk(tmp_path: Path, until: Until) -> None:
     until(lambda: writer.unhealthy() is None)
     append(writer, 1)
     writer.close()
-    assert Found(tmp_path).numbers == [1]
+    assert read_back(tmp_path).numbers == [1]
 
 
 def test_a_large_body_of_a_failed_batch_is_given_up(tmp_path: Path, until: Until) -> None:

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from spooltools import WRITTEN_NOT_SYNCED, FakeDisk, Found, append, body_of
+from spooltools import WRITTEN_NOT_SYNCED, FakeDisk, append, body_of, read_back
 
 from mta.errors import SpoolCorrupt, SpoolError, SpoolFailed
 from mta.spool import layout, reader, reclaim
@@ -67,14 +67,14 @@ def test_a_successor_does_not_hide_what_a_dead_writer_left(tmp_path: Path) -> No
         dead.commit()
     copy = tmp_path / "copy"
     shutil.copytree(layout.shards_folder(tmp_path), copy / "shards")
-    assert Found(copy).numbers == [0, 1, 2, 3, 4]
+    assert read_back(copy).numbers == [0, 1, 2, 3, 4]
     successor = SpoolWriter(copy)
     assert successor.shard == 0
-    assert Found(copy).numbers == [0, 1, 2, 3, 4]
+    assert read_back(copy).numbers == [0, 1, 2, 3, 4]
     append(successor, 5)
-    assert Found(copy).numbers == [0, 1, 2, 3, 4]
+    assert read_back(copy).numbers == [0, 1, 2, 3, 4]
     successor.commit()
-    assert Found(copy).numbers == [0, 1, 2, 3, 4, 5]
+    assert read_back(copy).numbers == [0, 1, 2, 3, 4, 5]
     successor.close()
     dead.close()
 
@@ -99,11 +99,11 @@ def test_what_a_dead_writer_had_not_committed_stays_away(tmp_path: Path, committ
     copy = tmp_path / "copy"
     shutil.copytree(layout.shards_folder(tmp_path), copy / "shards")
     assert len(reader.segments(copy, 0)) > 3
-    assert Found(copy).numbers == list(range(committed))
+    assert read_back(copy).numbers == list(range(committed))
     successor = SpoolWriter(copy)
     append(successor, 20)
     successor.commit()
-    found = Found(copy)
+    found = read_back(copy)
     assert found.numbers == [*range(committed), 20]
     assert not found.torn
     assert not found.problems
@@ -157,12 +157,12 @@ def test_recycled_segments_show_nothing_of_their_past(tmp_path: Path) -> None:
     assert name.number > old
     assert os.stat(folder / name.file).st_ino == inode
     assert layout.free_segments(tmp_path) == []
-    assert Found(tmp_path).numbers == []
+    assert read_back(tmp_path).numbers == []
     append(writer, 100)
     writer.commit()
-    assert Found(tmp_path).numbers == [100]
+    assert read_back(tmp_path).numbers == [100]
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [100]
     assert not found.torn
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from spooltools import FakeDisk, Found, append, body_of, envelope_of
+from spooltools import FakeDisk, Found, append, body_of, envelope_of, read_back
 from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from mta.errors import SpoolCorrupt
@@ -32,9 +32,11 @@ class Image:
         self.whole = self.path.read_bytes()[: records[-1].offset + records[-1].length]
 
     def put(self, data: bytes) -> Found:
-        """Have this content in the segment's file, and read the spool after a power failure."""
+        """Have this content in the segment's file, and read it as after a power failure."""
         self.path.write_bytes(data)
-        return Found(self.root)
+        found = Found()
+        found.add(Segment.named(self.root, 0, self.name))
+        return found
 
     def end_of(self, number: int) -> int:
         """Where a message's last byte is, padding left out."""
@@ -150,11 +152,13 @@ def test_the_position_of_this_boot_tells_more(image: Image) -> None:
     words = shard_position.read_bytes()[:24]
     shard_position.write_bytes(words + layout.boot_stamp().to_bytes(8, "little") + bytes(32))
     for size in range(image.records[3].offset, image.end_of(5)):
-        found = image.put(image.whole[:size])
+        image.path.write_bytes(image.whole[:size])
+        found = read_back(image.root)
         complete = image.complete(size)
         assert found.numbers == complete
         assert [problem.offset_bytes for problem in found.problems] == [image.records[len(complete)].offset]
-    assert image.put(image.whole + image.stale[len(image.whole) :]).problems == []
+    image.path.write_bytes(image.whole + image.stale[len(image.whole) :])
+    assert read_back(image.root).problems == []
 
 
 def flipped(data: bytes, at: int) -> bytes:
@@ -258,7 +262,7 @@ def test_records_inside_a_message_are_never_believed(tmp_path: Path) -> None:
     path = layout.shard_folder(tmp_path, 0) / name.file
     data = path.read_bytes()
     path.write_bytes(bytes(8) + data[8:])
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == [1]
     assert [problem.offset_bytes for problem in found.problems] == [0]
 
@@ -301,7 +305,7 @@ def test_everything_committed_is_read_back(
     power_failure(copy)
     for name in layout.segment_names(layout.shard_folder(copy, 0)):
         tear(layout.shard_folder(copy, 0) / name.file, safe.get(name.file, 0), data)
-    found = Found(copy)
+    found = read_back(copy)
     assert found.numbers[: len(committed)] == committed
     assert not found.problems
     rest = iter(appended)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spooltools import Found
+from spooltools import read_back
 
 from mta.spool import layout, reader, reclaim
 
@@ -42,7 +42,7 @@ def test_kill(tmp_path: Path, repository: Path) -> None:
 
 def check(root: Path, accepted: list[tuple[int, int]]) -> None:
     """All that was accepted is found; of the rest at most the last batches of each writer."""
-    found = Found(root)
+    found = read_back(root)
     assert not found.problems
     numbers = set(found.numbers)
     assert len(numbers) == len(found.numbers)

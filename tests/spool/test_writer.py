@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from spooltools import Clock, FakeDisk, Found, append, body_of, envelope_of
+from spooltools import Clock, FakeDisk, append, body_of, envelope_of, read_back
 
 from mta.errors import SpoolError
 from mta.spool import layout, queueid, reader
@@ -37,11 +37,11 @@ def test_what_is_committed_is_read_back(tmp_path: Path) -> None:
         assert record.envelope == envelope_of(number)
         assert body == body_of(number, record.body_bytes)
     messages.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == list(range(7))
     assert found.locations == locations
     writer.close()
-    assert Found(tmp_path).numbers == list(range(7))
+    assert read_back(tmp_path).numbers == list(range(7))
 
 
 def test_next_location_is_where_the_message_goes(tmp_path: Path) -> None:
@@ -52,10 +52,10 @@ def test_next_location_is_where_the_message_goes(tmp_path: Path) -> None:
         if number % 7 == 0:
             writer.commit()
     writer.commit()
-    assert Found(tmp_path).numbers == list(range(100))
+    assert read_back(tmp_path).numbers == list(range(100))
     assert len(reader.segments(tmp_path, 0)) > 5
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == list(range(100))
     assert not found.problems
     assert not found.torn
@@ -65,9 +65,9 @@ def test_nothing_is_readable_before_its_sync(tmp_path: Path) -> None:
     writer, _ = fake_writer(tmp_path)
     assert not writer.submit()
     append(writer, 1)
-    assert Found(tmp_path).numbers == []
+    assert read_back(tmp_path).numbers == []
     assert writer.submit()
-    assert Found(tmp_path).numbers == [1], "published by the disk thread itself"
+    assert read_back(tmp_path).numbers == [1], "published by the disk thread itself"
     assert writer.collect() == (1, None)
     assert writer.collect() is None
     writer.close()
@@ -87,7 +87,7 @@ def test_one_batch_at_a_time_and_the_next_one_gathers(tmp_path: Path) -> None:
     assert writer.submit()
     assert writer.collect() == (4, None)
     assert disk.jobs == 2
-    assert Found(tmp_path).numbers == [0, 1, 2, 3, 4]
+    assert read_back(tmp_path).numbers == [0, 1, 2, 3, 4]
     writer.close()
 
 
@@ -135,9 +135,9 @@ def test_batches_of_several_segments_stay_in_order(tmp_path: Path) -> None:
     assert None not in ended
     assert sum(count for count, _ in ended) == 20
     assert {error for _, error in ended} == {None}
-    assert Found(tmp_path).numbers == list(range(20))
+    assert read_back(tmp_path).numbers == list(range(20))
     writer.close()
-    found = Found(tmp_path)
+    found = read_back(tmp_path)
     assert found.numbers == list(range(20))
     assert not found.torn
     assert not found.problems
@@ -173,7 +173,7 @@ def test_writers_take_different_shards(tmp_path: Path) -> None:
     assert again.shard == 1
     append(again, 3)
     again.commit()
-    assert Found(tmp_path).numbers == [0, 1, 3, 2]
+    assert read_back(tmp_path).numbers == [0, 1, 3, 2]
     for writer in (writers[0], again, writers[2]):
         writer.close()
 
@@ -209,7 +209,7 @@ def test_segment_numbers_are_never_used_twice(tmp_path: Path) -> None:
 def test_an_unused_writer_leaves_no_segment(tmp_path: Path) -> None:
     SpoolWriter(tmp_path).close()
     assert reader.segments(tmp_path, 0) == []
-    assert Found(tmp_path).numbers == []
+    assert read_back(tmp_path).numbers == []
 
 
 def test_close_writes_what_was_appended(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_close_writes_what_was_appended(tmp_path: Path) -> None:
     writer.submit()
     append(writer, 1)
     writer.close()
-    assert Found(tmp_path).numbers == [0, 1]
+    assert read_back(tmp_path).numbers == [0, 1]
 
 
 def test_a_wrong_length_is_refused(tmp_path: Path) -> None:
