@@ -224,6 +224,7 @@ class _State:
     __slots__ = (
         "due_tick",
         "flushed_tick",
+        "full_count",
         "kinds",
         "moment",
         "pieces",
@@ -235,10 +236,11 @@ class _State:
     )
 
     def __init__(self) -> None:
-        self.sink: _Sink | None = None  # standard error, opened at the first flush, until `setup` says otherwise
+        self.sink: _Sink | None = None  # none before `setup`: then each line goes to standard error at once
         self.process = "Z process=mta/0 "  # what stands between the time and the event
         self.kinds = _KINDS_KV
         self.pieces: list[str] = []  # of lines, in pairs: a prefix, and the event
+        self.full_count = 2  # pieces at which they are written
         self.tick = 0  # the millisecond, since the epoch, that `prefix` was made for
         self.prefix = ""  # time and process
         self.second = 0  # the second that `moment` was made for
@@ -263,6 +265,7 @@ def setup(role: str, index: int, settings: Log) -> None:
     if state.sink is not None:
         state.sink.close()
     state.sink = sink
+    state.full_count = PENDING_PIECES
     state.kinds = _KINDS_JSON if settings.format == "json" else _KINDS_KV
     state.process = f'Z","process":"{role}/{index}",' if settings.format == "json" else f"Z process={role}/{index} "
     state.tick = state.second = 0
@@ -283,17 +286,17 @@ def flush() -> None:
     state.pieces.clear()
     state.flushed_tick = int(time() * 1000)
     state.due_tick = state.flushed_tick + PAUSE_MS
-    if state.sink is None:
-        state.sink = _standard_error()
-        if state.sink is None:  # there is nowhere to write
-            return
-    sink = state.sink
+    sink = state.sink or _standard_error()
+    if sink is None:  # there is nowhere to write
+        return
     if sink.lost:
         count, sink.lost = sink.lost, 0
         sink.write((state.prefix + _LOST.template % count).encode())
         if sink.lost:  # still no success: the notice itself is no lost event
             sink.lost = count
     sink.write(data)
+    if sink is not state.sink:
+        sink.close()
 
 
 def _emit(event: str) -> None:
@@ -303,7 +306,7 @@ def _emit(event: str) -> None:
         pieces = state.pieces
         pieces.append(state.prefix)
         pieces.append(event)
-        if len(pieces) >= PENDING_PIECES:
+        if len(pieces) >= state.full_count:
             flush()
         return
     state.tick = tick
@@ -314,7 +317,7 @@ def _emit(event: str) -> None:
     state.prefix = f"{state.moment}{tick % 1000:03d}{state.process}"
     state.pieces += (state.prefix, event)
     # The wall clock may step back, which must not hold lines up: hence two bounds.
-    if len(state.pieces) >= PENDING_PIECES or not state.flushed_tick <= tick < state.due_tick:
+    if len(state.pieces) >= state.full_count or not state.flushed_tick <= tick < state.due_tick:
         flush()
 
 

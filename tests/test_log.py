@@ -21,8 +21,21 @@ from mta.errors import ConfigError
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
+@pytest.fixture(autouse=True)
+def _as_at_first() -> Iterator[None]:
+    """Each test leaves the log as it is before `setup`."""
+    yield
+    log.flush()
+    if log._state.sink is not None:
+        log._state.sink.close()
+    log._state = log._State()
+    log._text = log._kv_text
+    for event in log._Event.all:
+        event.shape(log._KINDS_KV)
+
+
 @pytest.fixture(params=["kv", "json"])
-def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], list[str]]]:
+def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], list[str]]:
     """Sets the log up in both formats; gives what was written so far."""
     file = tmp_path / "log"
     log.setup("server", 3, Log(file=str(file), format=request.param))
@@ -31,9 +44,7 @@ def lines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
         log.flush()
         return file.read_text().splitlines()
 
-    yield read
-    log.flush()
-    log.setup("mta", 0, Log())
+    return read
 
 
 def fields(line: str) -> dict[str, str]:
@@ -141,7 +152,6 @@ def test_first_line_after_a_pause_is_written_at_once(tmp_path: Path) -> None:
     log.removed("q3")
     log.flush()
     assert [line.rpartition("=")[2] for line in file.read_text().splitlines()] == ["q1", "q2", "q3"]
-    log.setup("mta", 0, Log())
 
 
 def test_many_lines_are_written_in_few_pieces(tmp_path: Path) -> None:
@@ -152,7 +162,6 @@ def test_many_lines_are_written_in_few_pieces(tmp_path: Path) -> None:
         assert len(log._state.pieces) <= log.PENDING_PIECES
     log.flush()
     assert [int(line.rpartition("=")[2]) for line in file.read_text().splitlines()] == list(range(10_000))
-    log.setup("mta", 0, Log())
 
 
 def test_a_file_that_cannot_be_opened_is_a_fault_of_the_configuration(tmp_path: Path) -> None:
@@ -192,7 +201,6 @@ def test_full_disk_loses_lines_counts_them_and_says_so_later(tmp_path: Path, mon
     disk.room = 1 << 30
     tell("q4")
     tell("q5")
-    log.setup("mta", 0, Log())
     told = disk.data.decode().splitlines()
     assert [line.split(" ", 2)[-1] for line in told] == [
         "event=removed queue=q1",
@@ -208,6 +216,8 @@ def test_pipe_that_nobody_reads_never_holds_us_up() -> None:
     """Standard error is a pipe that is not read while far more is logged than it holds; then it is."""
     program = (
         "from mta import log\n"
+        "from mta.config import Log\n"
+        "log.setup('mta', 0, Log())\n"
         "for number in range(40000):\n"
         "    log.note('step', number=number, text='x' * 60)\n"
         "log.flush()\n"
@@ -282,3 +292,9 @@ def test_printable_text_for_terminals() -> None:
     assert log.printable(b"a\x1b[0m\xff\n") == r"a\x1b[0m\xff\n"
     assert log.printable("käse") == "käse"
     assert os.linesep not in log.printable(os.linesep)
+
+
+def test_before_setup_each_line_goes_to_standard_error_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    for number in range(3):
+        log.removed(str(number))
+        assert capfd.readouterr().err.endswith(f"event=removed queue={number}\n")
