@@ -217,14 +217,23 @@ typedef struct {
     ptrdiff_t line_bytes;   /* of the present line, before the next block; the caller sets it for the first */
     ptrdiff_t longest_line; /* CR LF not counted. Of lines within one block nothing is known: these have 61 bytes at most */
     int nul, high;          /* set when there was a byte 0, a byte over 127 */
+    int in_header;          /* set by the caller that wants to know of empty lines; it has to set line_ends[-1] too */
+    int has_empty_line;     /* then set when an empty line ended */
 } mta_text;
 
-/* Copies up to `blocks` blocks from `source` to `target`. Stops before one (or before a pair of blocks with one) in which a
- * CR and an LF are not together, or a dot stands behind an LF. For each copied block `line_ends` has the mask of its LFs, and
- * each LF had its CR before it. source[-1] is read, nothing behind the blocks. Returns the number of blocks copied.
+/* Copies up to `blocks` blocks from `source` to `target`. Stops before one in which a CR and an LF are not together, or a
+ * dot stands behind an LF. For each copied block `line_ends` has the mask of its LFs, and each LF had its CR before it.
+ * source[-1] is read, nothing behind the blocks. Returns the number of blocks copied.
  */
 typedef ptrdiff_t (*mta_take_plain_function)(const unsigned char *source, unsigned char *target, ptrdiff_t blocks,
                                              uint64_t *line_ends, mta_text *text);
+
+/* Two line ends at two bytes' distance, given that each LF has its CR. The compiler makes this loop a matter of vectors. */
+static inline int mta_has_empty_line(const uint64_t *line_ends, ptrdiff_t blocks) {
+    uint64_t found = 0;
+    for (ptrdiff_t k = 0; k < blocks; k++) found |= line_ends[k] & (line_ends[k] << 2 | line_ends[k - 1] >> 62);
+    return found != 0;
+}
 
 static inline ptrdiff_t mta_take_plain_any(const unsigned char *source, unsigned char *target, ptrdiff_t blocks,
                                            uint64_t *line_ends, mta_text *text) {
@@ -250,6 +259,7 @@ static inline ptrdiff_t mta_take_plain_any(const unsigned char *source, unsigned
     }
     text->nul |= mta_seen_nul(seen);
     text->high |= mta_seen_high(seen);
+    if (text->in_header) text->has_empty_line |= mta_has_empty_line(line_ends, taken);
     return taken;
 }
 
@@ -270,8 +280,8 @@ static inline ptrdiff_t mta_take_plain_any(const unsigned char *source, unsigned
         line_bytes = ends ? (ptrdiff_t)_lzcnt_u64(ends) : line_bytes + 64; \
     } while (0)
 
-/* Pairs of blocks, since a branch for each costs a tenth of the time. The bytes are compared with those one before them by
- * loading these again; the masks of CR and dot are never made.
+/* In pairs of blocks, since a branch for each costs a tenth of the time; the other function takes what is left of a pair. Bytes
+ * are compared with those before them by loading these again, and no masks are made of CR and dot.
  */
 __attribute__((target("avx2,bmi,lzcnt"))) static ptrdiff_t
 mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_t blocks, uint64_t *line_ends,
@@ -305,7 +315,8 @@ mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_
     text->longest_line = longest - 1;
     text->nul |= _mm256_movemask_epi8(_mm256_cmpeq_epi8(least, _mm256_setzero_si256())) != 0;
     text->high |= _mm256_movemask_epi8(most) != 0;
-    return taken;
+    if (text->in_header) text->has_empty_line |= mta_has_empty_line(line_ends, taken);
+    return taken + mta_take_plain_any(source, target, blocks - taken, line_ends + taken, text);
 }
 
 static inline int mta_has_avx2(void) {

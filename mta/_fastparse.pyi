@@ -114,7 +114,7 @@ class Unstuffer:
     def received_count(self) -> int:
         """Received fields in the header (RFC 5321 section 6.3), in any case, the colon behind the name at once.
 
-        Those are counted that begin within the first 64 KiB: each hop adds its own at the top.
+        Those are counted that begin within the first 128 KiB: each hop adds its own at the top.
         """
 
 class Stuffer:

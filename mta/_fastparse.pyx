@@ -31,7 +31,7 @@ cdef extern from "_blocks.h" nogil:
     int mta_count(uint64_t mask) noexcept
     ctypedef struct mta_text:
         Py_ssize_t line_bytes, longest_line
-        bint nul, high
+        bint nul, high, in_header, has_empty_line
     ctypedef Py_ssize_t (*mta_take_plain_function)(
         const unsigned char *source, unsigned char *target, Py_ssize_t blocks, uint64_t *line_ends, mta_text *text
     ) noexcept nogil
@@ -54,7 +54,7 @@ cdef enum:
     BLOCK_SHIFT = 6  # its logarithm
     CHUNK_BLOCKS = 512  # taken at once: 32 KiB, whose masks are 4 KiB on the stack
     RECEIVED_BYTES = 9  # "received:"
-    RECEIVED_WITHIN = 65536  # content in which these are counted: each hop adds its own at the top
+    RECEIVED_WITHIN = 131072  # bytes of content where it is looked for: each hop adds its own at the top
     LOCAL_BYTES = 64  # RFC 5321 section 4.5.3.1.1
     DOMAIN_BYTES = 255  # RFC 5321 section 4.5.3.1.2
     PATH_BYTES = 256  # RFC 5321 section 4.5.3.1.3, the angle brackets included
@@ -437,13 +437,14 @@ cdef void take_plain(Stream *s) noexcept nogil:
     # hot loop begins
     while True:
         blocks = min((s.length - s.used) >> BLOCK_SHIFT, CHUNK_BLOCKS)
+        line_ends[0] = s.after_eol << (BLOCK_BYTES - 1) | s.after_empty_cr << (BLOCK_BYTES - 2)
+        text.in_header = s.header_end < 0
+        text.has_empty_line = False
         taken = mta_take_plain(s.source + s.used, s.target + s.written, blocks, line_ends + 1, &text)
         if taken == 0:
             break
-        if s.header_end < 0:
-            line_ends[0] = s.after_eol << (BLOCK_BYTES - 1) | s.after_empty_cr << (BLOCK_BYTES - 2)
-            if s.size + s.written < RECEIVED_WITHIN or has_empty_line(line_ends, taken):
-                take_plain_header(s, line_ends, taken)
+        if text.has_empty_line or (text.in_header and s.size + s.written < RECEIVED_WITHIN):
+            take_plain_header(s, line_ends, taken)
         if text.longest_line < BLOCK_BYTES:
             for index in range(1, taken + 1):
                 text.longest_line = longest_within(line_ends[index], text.longest_line)
@@ -459,35 +460,29 @@ cdef void take_plain(Stream *s) noexcept nogil:
     s.eight_bit = text.high
 
 
-cdef inline bint has_empty_line(const uint64_t *line_ends, Py_ssize_t blocks) noexcept nogil:
-    """Whether an empty line ends in a chunk. Without a branch in it, the compiler makes this a matter of vectors."""
-    cdef uint64_t found = 0
-    cdef Py_ssize_t index
-    # hot loop begins
-    for index in range(1, blocks + 1):
-        found |= line_ends[index] & (line_ends[index] << 2 | line_ends[index - 1] >> (BLOCK_BYTES - 2))
-    # hot loop ends
-    return found != 0
-
-
 cdef void take_plain_header(Stream *s, const uint64_t *line_ends, Py_ssize_t blocks) noexcept nogil:
-    """Look at the header in the blocks that are about to be taken as plain ones. As CR and LF come together in these, two
-    line ends at two bytes' distance are an empty line.
+    """The same for the blocks that are about to be taken as plain ones. As CR and LF come together in these, two line ends
+    at two bytes' distance are an empty line.
     """
-    cdef Py_ssize_t offset = 0
-    cdef Py_ssize_t index
-    cdef uint64_t eol, before
+    cdef Py_ssize_t content = s.size + s.written - s.used  # before source[0], as there are no dots to remove
+    cdef Py_ssize_t at = s.used
+    cdef Py_ssize_t index, name
+    cdef uint64_t eol, before, names, empty_ends
     # hot loop begins
     for index in range(1, blocks + 1):
         eol = line_ends[index]
         before = line_ends[index - 1]
-        take_header(
-            s, s.used + offset, s.size + s.written + offset,
-            eol << 1 | before >> (BLOCK_BYTES - 1), eol & (eol << 2 | before >> (BLOCK_BYTES - 2)), 0,
-        )
-        if s.header_end >= 0:
+        names = eol << 1 | before >> (BLOCK_BYTES - 1)
+        empty_ends = eol & (eol << 2 | before >> (BLOCK_BYTES - 2))
+        if empty_ends:
+            take_header(s, at, content + at, names, empty_ends, 0)
             return
-        offset += BLOCK_BYTES
+        while names:
+            name = at + mta_lowest(names)
+            names &= names - 1
+            if s.source[name] & UPPER_MASK == LETTER_R and content + name < RECEIVED_WITHIN:
+                match_name(s, s.source + name, s.length - name)
+        at += BLOCK_BYTES
     # hot loop ends
 
 

@@ -71,21 +71,23 @@ static int is_plain(const unsigned char *bytes) {
     return 1;
 }
 
-/* One implementation against the definition; `step` is the number of blocks that it takes together. */
-static void compare_plain(mta_take_plain_function take, ptrdiff_t step, const unsigned char *bytes) {
+/* One implementation against the definition. */
+static void compare_plain(mta_take_plain_function take, const unsigned char *bytes) {
     unsigned char *target = malloc(64 * BLOCKS);
-    uint64_t ends[BLOCKS];
+    uint64_t ends[BLOCKS + 1] = {(uint64_t)chance(4) << 62};
     ptrdiff_t plain = 0, begin = -(ptrdiff_t)chance(100), first = begin, longest = 0, upper = 0;
-    mta_text text = {-begin, 0, 0, 0};
-    int nul = 0, high = 0;
+    mta_text text = {-begin, 0, 0, 0, 1, 0};
+    int nul = 0, high = 0, empty = 0, before = (int)(ends[0] >> 63), before_that = (int)(ends[0] >> 62 & 1);
     while (plain < BLOCKS && is_plain(bytes + 64 * plain)) plain++;
-    plain -= plain % step;
-    require(take(bytes, target, BLOCKS, ends, &text) == plain, "blocks taken");
+    require(take(bytes, target, BLOCKS, ends + 1, &text) == plain, "blocks taken");
     require(memcmp(target, bytes, (size_t)(64 * plain)) == 0, "bytes copied");
     for (ptrdiff_t at = 0; at < 64 * plain; at++) {
         nul |= bytes[at] == 0;
         high |= bytes[at] > 127;
-        require((bytes[at] == '\n') == (int)(ends[at / 64] >> at % 64 & 1), "line ends");
+        require((bytes[at] == '\n') == (int)(ends[at / 64 + 1] >> at % 64 & 1), "line ends");
+        empty |= bytes[at] == '\n' && before_that;
+        before_that = before;
+        before = bytes[at] == '\n';
         if (bytes[at] == '\n') {
             int within = begin != first && begin % 64 != 0 && begin / 64 == at / 64;
             if (!within && at - 1 - begin > longest) longest = at - 1 - begin;
@@ -97,6 +99,7 @@ static void compare_plain(mta_take_plain_function take, ptrdiff_t step, const un
     /* The present line may count as far as its last byte but one. */
     require(text.longest_line >= longest && text.longest_line <= upper, "longest line");
     require((text.nul != 0) == nul && (text.high != 0) == high, "kinds of bytes");
+    require((text.has_empty_line != 0) == empty, "empty line");
     free(target);
 }
 
@@ -105,9 +108,9 @@ int main(void) {
     for (int round = 0; round < ROUNDS; round++) {
         fill(bytes, 1 + 64 * BLOCKS);
         compare_masks(bytes + 1);
-        compare_plain(mta_take_plain_any, 1, bytes + 1);
+        compare_plain(mta_take_plain_any, bytes + 1);
 #if defined(MTA_BLOCKS_AVX2)
-        if (mta_has_avx2()) compare_plain(mta_take_plain_avx2, 2, bytes + 1);
+        if (mta_has_avx2()) compare_plain(mta_take_plain_avx2, bytes + 1);
 #endif
     }
     free(bytes);
