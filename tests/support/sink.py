@@ -63,6 +63,7 @@ class Sink:
             """A thread a session, ended with the process."""
 
             allow_reuse_address = True
+            request_queue_size = 256  # the default of 5 would drop some of twenty connections made at once
             daemon_threads = True
 
         self._listener = Listener((HOST, port), Handler)
