@@ -1,8 +1,8 @@
 """What `mta.fastparse` offers; the compiled module and its oracle `mta._fastparse_py` agree to the byte.
 
 None of it does I/O, blocks, or switches greenlets. Data may be any object with a contiguous buffer of bytes; it is read
-from `start` up to `end` (negative: its length) and never referenced after the call, so a receive buffer can be used again at
-once. Objects are not safe for use from several threads at a time.
+from `start` up to `end` (negative: its length) and never referenced after the call, so a receive buffer can be used
+again at once. Objects are not safe for use from several threads at a time.
 """
 
 from typing import TypeAlias
@@ -15,8 +15,8 @@ LINE_BARE_LF: int
 def parse_command(line: bytes) -> tuple[bytes, bytes]:
     """A command line without its CR LF -> (verb in upper case, argument without blanks around it).
 
-    The verb ends at the first space or tab; it is empty when the line begins with one. Known verbs come as the same object
-    each time. RFC 5321 section 2.4 (verbs in any case) and RFC 5321 section 4.1.1.
+    The verb ends at the first space or tab; it is empty when the line begins with one. Known verbs come as the same
+    object each time. RFC 5321 section 2.4 (verbs in any case) and RFC 5321 section 4.1.1.
     """
 
 def parse_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes, bytes] | None:
@@ -24,8 +24,8 @@ def parse_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes, bytes] | 
 
     `keyword` is b"FROM" or b"TO"; blanks behind its colon are accepted. `<>` gives an empty local part and domain. The
     common shape is a dot-atom of at most 64 bytes and a domain of letters, digits and hyphens, A-labels left out:
-    RFC 5321 section 4.1.2 and RFC 5321 section 4.5.3.1. None means "not that", not "wrong": `mta.smtp.address` knows the
-    whole grammar.
+    RFC 5321 section 4.1.2 and RFC 5321 section 4.5.3.1. None means "not that", not "wrong": `mta.smtp.address` knows
+    the whole grammar.
     """
 
 class LineSplitter:
@@ -42,8 +42,8 @@ class LineSplitter:
     def next_line(self) -> bytes | int | None:
         """The next line without its CR LF; None when more data is needed.
 
-        LINE_BARE_LF stands for a line that ended in LF without CR, LINE_TOO_LONG for one over the limit, reported once, when its
-        LF has come. The bytes of both are dropped. A CR elsewhere stays in the line for the grammar to refuse.
+        LINE_BARE_LF stands for a line that ended in LF without CR, LINE_TOO_LONG for one over the limit, reported once,
+        when its LF has come. The bytes of both are dropped. A CR elsewhere stays in the line for the grammar to refuse.
         """
 
     def take_rest(self) -> bytes:
@@ -56,11 +56,11 @@ class LineSplitter:
 class Unstuffer:
     """Takes the stream behind DATA apart: content, and facts about it (RFC 5321 section 4.5.2).
 
-    A dot that begins a line is removed; only CR LF . CR LF ends the message, the beginning counting as behind CR LF. Nothing
-    else does: a CR or an LF on its own is content, and is reported. One object serves one message.
+    A dot that begins a line is removed; only CR LF . CR LF ends the message, the beginning counting as behind CR LF.
+    Nothing else does: a CR or an LF on its own is content, and is reported. One object serves one message.
 
-    Over `limit_bytes` of content the stream is read on to its real end, so that no part of it is taken for a command; the
-    content returned stops at the limit.
+    Over `limit_bytes` of content the stream is read on to its real end, so that no part of it is taken for a command;
+    the content returned stops at the limit.
     """
 
     def __init__(self, limit_bytes: int) -> None: ...

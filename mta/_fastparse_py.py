@@ -199,9 +199,9 @@ class Unstuffer:
         self._line.append(byte)
         if not self._line.endswith(b"\r\n"):
             self.longest_line = max(self.longest_line, len(self._line) - (byte == CR))
-        if len(self._line) == 9 and self._line.lower() == b"received:":
-            if self.header_end < 0 and self.size - 9 < 131072:  # where the field begins
-                self.received_count += 1
+        begins_at = self.size - 9
+        if self._line.lower() == b"received:" and self.header_end < 0 and begins_at < 131072:
+            self.received_count += 1
 
     def _end_line(self) -> None:
         if self.header_end < 0 and self._line == b"\r\n":

@@ -17,6 +17,7 @@ FILES = sorted(
 # What may be cited. A number that is not here is most likely a slip.
 RFCS = {
     1035: "Domain names",
+    1122: "Requirements for hosts",
     1870: "SIZE",
     1894: "Delivery status notifications (old)",
     2033: "LMTP",

@@ -75,9 +75,7 @@ def test_kept_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 _locals = st.sampled_from(["a", "b", "A", "c"])
 _names = st.sampled_from(["x.org", "y.org", "X.org"])
-_patterns = st.one_of(
-    st.just("*"), st.builds("*@{}".format, _names), st.builds("{}@{}".format, _locals, _names)
-)
+_patterns = st.one_of(st.just("*"), st.builds("*@{}".format, _names), st.builds("{}@{}".format, _locals, _names))
 
 
 @given(st.lists(st.tuples(_patterns, st.sampled_from("123"))), st.lists(st.builds("{}@{}".format, _locals, _names)))

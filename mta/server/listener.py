@@ -1,7 +1,8 @@
 """Accepting: a watcher on a listening socket, a greenlet for each client.
 
 Greenlets are kept when their client is gone and serve another one: a new greenlet costs the interpreter a memory
-mapping and its page faults. Sockets are plain `socket.SocketType`, without the layer that `socket.socket` adds in Python.
+mapping and its page faults. Sockets are plain `socket.SocketType`, without the layer that `socket.socket` adds in
+Python.
 """
 
 import errno
