@@ -34,6 +34,7 @@ PAUSE_MS = 200  # people who watch a quiet log see each line at once; under load
 PENDING_PIECES = 300  # flushed when this much is pending: 150 lines, about 32 KiB
 KEPT_BYTES = 1048576  # held for a reader that does not read, before lines are dropped
 TEXT_CHARACTERS = 1024  # longest text of a peer in a line; longer ones are cut
+RARE_CHARACTERS = 16384  # the same for events of processes, which may carry a traceback
 
 # Bytes that need no care in a key=value line (printable, no blank, quote, backslash or equals sign), and in JSON.
 _PLAIN_KV = bytes(code for code in range(33, 127) if code not in b'"\\=')
@@ -69,27 +70,27 @@ _escapes_json = _Escapes({ord("\\"): "\\\\", 10: "\\n", 13: "\\r", 9: "\\t"})
 _json_encoder = msgspec.json.Encoder()
 
 
-def _kv_text(value: bytes | str) -> str:
+def _kv_text(value: bytes | str, limit_characters: int = TEXT_CHARACTERS) -> str:
     """A peer's text as a logfmt value: as it is where it is plain, else in quotes with escapes."""
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
     if not raw:
         return '""'
-    if not raw.translate(None, _PLAIN_KV) and len(raw) <= TEXT_CHARACTERS:
+    if not raw.translate(None, _PLAIN_KV) and len(raw) <= limit_characters:
         return raw.decode("ascii")
-    return f'"{_decoded(raw).translate(_escapes_kv)}"'
+    return f'"{_decoded(raw, limit_characters).translate(_escapes_kv)}"'
 
 
-def _json_text(value: bytes | str) -> str:
+def _json_text(value: bytes | str, limit_characters: int = TEXT_CHARACTERS) -> str:
     """A peer's text as a JSON string, quotes included; what cannot be printed is escaped before JSON's own escapes."""
     raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    if not raw.translate(None, _PLAIN_JSON) and len(raw) <= TEXT_CHARACTERS:
+    if not raw.translate(None, _PLAIN_JSON) and len(raw) <= limit_characters:
         return f'"{raw.decode("ascii")}"'
-    return _json_encoder.encode(_decoded(raw).translate(_escapes_json)).decode()
+    return _json_encoder.encode(_decoded(raw, limit_characters).translate(_escapes_json)).decode()
 
 
-def _decoded(raw: bytes) -> str:
+def _decoded(raw: bytes, limit_characters: int) -> str:
     text = raw.decode("utf-8", "surrogateescape")
-    return text if len(text) <= TEXT_CHARACTERS else text[:TEXT_CHARACTERS] + "..."
+    return text if len(text) <= limit_characters else text[:limit_characters] + "..."
 
 
 def printable(value: bytes | str) -> str:
@@ -106,7 +107,7 @@ def _value(value: object) -> str:
         return str(value)
     if isinstance(value, float):
         return f"{value:.3f}"
-    return _text(value if isinstance(value, bytes) else str(value))
+    return _text(value if isinstance(value, bytes) else str(value), RARE_CHARACTERS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ class _State:
 
 
 _state = _State()
-_text: Callable[[bytes | str], str] = _kv_text
+_text: Callable[..., str] = _kv_text  # or _json_text
 
 
 def setup(role: str, index: int, settings: Log) -> None:
@@ -329,7 +330,7 @@ class _Bridge(logging.Handler):
         text = record.getMessage()
         if record.exc_info:
             text += "\n" + "".join(traceback.format_exception(*record.exc_info))
-        _emit(_LIBRARY.template % (record.levelname.lower(), _text(record.name), _text(text)))
+        _emit(_LIBRARY.template % (record.levelname.lower(), _text(record.name), _text(text, RARE_CHARACTERS)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

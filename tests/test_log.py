@@ -111,7 +111,12 @@ def test_different_bytes_are_shown_differently(one: bytes, other: bytes) -> None
 def test_long_texts_are_cut(lines: Callable[[], list[str]]) -> None:
     log.removed("q")
     log.refused("s", "", "c", "DATA", b"x" * 100_000, b"\xff" * 100_000, b"")
-    assert len(lines()[1]) < 3 * 4 * log.TEXT_CHARACTERS
+    log.problem("died", trace="line\n" * 1000 + "the end")
+    log.problem("died", trace="line\n" * 10000)
+    told = lines()
+    assert len(told[1]) < 3 * 4 * log.TEXT_CHARACTERS
+    assert "the end" in told[2]
+    assert len(told[3]) < 2 * log.RARE_CHARACTERS
 
 
 def test_rare_events_take_any_fields(lines: Callable[[], list[str]]) -> None:
