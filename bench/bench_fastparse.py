@@ -1,8 +1,7 @@
 """The parsers alone: `python -m pytest bench/bench_fastparse.py --benchmark-only`.
 
-`python -m bench.bench_fastparse` is a shorter way. Both print ratios at the end; both take memcpy in the same run
-(`bytes` of a bytearray, which allocates its result as the unstuffer does), and compare least times: what else a machine
-does can only add to a time.
+`python -m bench.bench_fastparse` is a shorter way. Both print ratios at the end, of least times within the run: what
+else a machine does can only add to a time. memcpy is `bytes` of a bytearray, allocated anew as the unstuffer's result.
 """
 
 import sys

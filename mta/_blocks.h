@@ -7,9 +7,9 @@
  * mta_lowest, mta_highest, mta_count   of the set bits of a mask that is not 0
  * mta_take_plain          copies block after block of ordinary text, and measures its lines
  *
- * There are three ways, with equal results: SSE2, which every x86-64 has; NEON, which every 64-bit ARM has; and 64-bit words for
- * any other machine, or when MTA_BLOCKS_PORTABLE is defined. mta_take_plain, where nearly all the time goes, has a fourth for
- * AVX2, chosen by what the processor says at run time. tests/test_fastparse_blocks.py compiles them and compares.
+ * There are three ways, with equal results: SSE2, which every x86-64 has; NEON, which every 64-bit ARM has; and 64-bit
+ * words for any other machine, or when MTA_BLOCKS_PORTABLE is defined. mta_take_plain, where nearly all the time goes, has
+ * a fourth for AVX2, chosen by what the processor says at run time. tests/test_fastparse_blocks.py compares them.
  */
 #ifndef MTA_BLOCKS_H
 #define MTA_BLOCKS_H
@@ -215,20 +215,20 @@ static inline int mta_count(uint64_t mask) {
 /* What mta_take_plain learns of the text. */
 typedef struct {
     ptrdiff_t line_bytes;   /* of the present line, before the next block; the caller sets it for the first */
-    ptrdiff_t longest_line; /* CR LF not counted. Of lines within one block nothing is known: these have 61 bytes at most */
+    ptrdiff_t longest_line; /* CR LF not counted. Lines within one block, of at most 61 bytes, are not looked at */
     int nul, high;          /* set when there was a byte 0, a byte over 127 */
-    int in_header;          /* set by the caller that wants to know of empty lines; it has to set line_ends[-1] too */
+    int in_header;          /* set by a caller that wants to know of empty lines; it has to set line_ends[-1] too */
     int has_empty_line;     /* then set when an empty line ended */
 } mta_text;
 
-/* Copies up to `blocks` blocks from `source` to `target`. Stops before one in which a CR and an LF are not together, or a
- * dot stands behind an LF. For each copied block `line_ends` has the mask of its LFs, and each LF had its CR before it.
- * source[-1] is read, nothing behind the blocks. Returns the number of blocks copied.
+/* Copies up to `blocks` blocks from `source` to `target`. Stops before one in which a CR and an LF are not together, or
+ * a dot stands behind an LF. For each copied block `line_ends` has the mask of its LFs, and each LF had its CR before
+ * it. source[-1] is read, nothing behind the blocks. Returns the number of blocks copied.
  */
 typedef ptrdiff_t (*mta_take_plain_function)(const unsigned char *source, unsigned char *target, ptrdiff_t blocks,
                                              uint64_t *line_ends, mta_text *text);
 
-/* Two line ends at two bytes' distance, given that each LF has its CR. The compiler makes this loop a matter of vectors. */
+/* Two line ends at two bytes' distance, given that each LF has its CR. The compiler makes a matter of vectors of it. */
 static inline int mta_has_empty_line(const uint64_t *line_ends, ptrdiff_t blocks) {
     uint64_t found = 0;
     for (ptrdiff_t k = 0; k < blocks; k++) found |= line_ends[k] & (line_ends[k] << 2 | line_ends[k - 1] >> 62);
@@ -265,23 +265,10 @@ static inline ptrdiff_t mta_take_plain_any(const unsigned char *source, unsigned
 
 #if defined(MTA_BLOCKS_AVX2)
 
-/* The trouble in 32 bytes: not zero where a CR and an LF are not together, or a dot stands behind an LF. */
-#define MTA_TROUBLE(here, before, lf)                                             \
-    _mm256_or_si256(_mm256_xor_si256(lf, _mm256_cmpeq_epi8(before, all_cr)),      \
-                    _mm256_and_si256(_mm256_cmpeq_epi8(here, all_dot), _mm256_cmpeq_epi8(before, all_lf)))
-
-/* Without a branch that depends on where lines end. A block without LF counts as if its last byte were a CR: that is at most the
- * length which the line has in the end, or so far.
- */
-#define MTA_MEASURE(ends)                                          \
-    do {                                                           \
-        ptrdiff_t line = line_bytes + (ptrdiff_t)_tzcnt_u64(ends); \
-        longest = line > longest ? line : longest;                 \
-        line_bytes = ends ? (ptrdiff_t)_lzcnt_u64(ends) : line_bytes + 64; \
-    } while (0)
-
-/* In pairs of blocks, since a branch for each costs a tenth of the time; the other function takes what is left of a pair. Bytes
- * are compared with those before them by loading these again, and no masks are made of CR and dot.
+/* In pairs of blocks, since a branch for each costs a tenth of the time; the other function takes what is left. Bytes
+ * are compared with those before them by loading these again, and no masks are made of CR and dot. Lines are measured
+ * without a branch that depends on where they end: a block without LF counts as if its last byte were a CR, which is at
+ * most what the line has in the end, or has so far.
  */
 __attribute__((target("avx2,bmi,lzcnt"))) static ptrdiff_t
 mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_t blocks, uint64_t *line_ends,
@@ -295,7 +282,9 @@ mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_
             __m256i before = _mm256_loadu_si256((const __m256i *)(const void *)(source + 32 * k - 1));
             here[k] = _mm256_loadu_si256((const __m256i *)(const void *)(source + 32 * k));
             lf[k] = _mm256_cmpeq_epi8(here[k], all_lf);
-            trouble[k] = MTA_TROUBLE(here[k], before, lf[k]);
+            trouble[k] = _mm256_or_si256(
+                _mm256_xor_si256(lf[k], _mm256_cmpeq_epi8(before, all_cr)),
+                _mm256_and_si256(_mm256_cmpeq_epi8(here[k], all_dot), _mm256_cmpeq_epi8(before, all_lf)));
         }
         trouble[0] = _mm256_or_si256(_mm256_or_si256(trouble[0], trouble[1]), _mm256_or_si256(trouble[2], trouble[3]));
         if (!_mm256_testz_si256(trouble[0], trouble[0])) break;
@@ -305,10 +294,12 @@ mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_
             most = _mm256_or_si256(most, here[k]);
         }
         for (int k = 0; k < 2; k++) {
-            uint64_t ends = (uint32_t)_mm256_movemask_epi8(lf[2 * k]);
-            ends |= (uint64_t)(uint32_t)_mm256_movemask_epi8(lf[2 * k + 1]) << 32;
+            uint64_t low = (uint32_t)_mm256_movemask_epi8(lf[2 * k]);
+            uint64_t ends = low | (uint64_t)(uint32_t)_mm256_movemask_epi8(lf[2 * k + 1]) << 32;
+            ptrdiff_t line = line_bytes + (ptrdiff_t)_tzcnt_u64(ends);
+            longest = line > longest ? line : longest;
+            line_bytes = ends ? (ptrdiff_t)_lzcnt_u64(ends) : line_bytes + 64;
             line_ends[taken + k] = ends;
-            MTA_MEASURE(ends);
         }
     }
     text->line_bytes = line_bytes;
@@ -319,11 +310,12 @@ mta_take_plain_avx2(const unsigned char *source, unsigned char *target, ptrdiff_
     return taken + mta_take_plain_any(source, target, blocks - taken, line_ends + taken, text);
 }
 
+/* AVX2 with the bit instructions that come with it. LZCNT is asked for by number: not all compilers know its name. */
 static inline int mta_has_avx2(void) {
     unsigned int eax, ebx, ecx, edx;
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __get_cpuid(0x80000001u, &eax, &ebx, &ecx, &edx) && (ecx & (1u << 5)); /* LZCNT: not all compilers know its name */
+           __get_cpuid(0x80000001u, &eax, &ebx, &ecx, &edx) && (ecx & 1u << 5);
 }
 
 static inline mta_take_plain_function mta_choose_take_plain(void) {

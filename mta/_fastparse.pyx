@@ -1,11 +1,9 @@
-# cython: boundscheck=False, wraparound=False, initializedcheck=False, auto_pickle=False
+# cython: auto_pickle=False
 """Commands, lines and the DATA stream, compiled. `_fastparse.pyi` says what the names mean, `_blocks.h` finds bytes.
 
-The stream is taken in blocks of 64 bytes. Plain ones, with nothing to remove, are most: `mta_take_plain` copies them, many at a
-time. The other way is the careful one: masks, bit n for byte n, of where CR, LF and dot stand; shifts by one pair each byte
-with the one before it, and a few flags carry that over to the next block or the next feed.
-
-The compiler directives above concern typed views and lists; here are only C pointers, and each loop says its bounds.
+The stream is taken in blocks of 64 bytes. Plain ones, with nothing to remove, are most: `mta_take_plain` copies them,
+many at a time. The other way is the careful one: masks, bit n for byte n, of where CR, LF and dot stand; shifts by one
+pair each byte with the one before it, and a few flags carry that over to the next block or the next feed.
 """
 
 cimport cython
@@ -358,8 +356,8 @@ cdef class LineSplitter:
 cdef mta_take_plain_function mta_take_plain = mta_choose_take_plain()
 
 cdef struct Stream:
-    # What stands before the next byte, each 0 or 1 as one bit of a mask: a CR; CR LF, or nothing; CR LF dot; CR LF dot CR;
-    # CR LF CR (kept while in the header only).
+    # What stands before the next byte, each 0 or 1 as one bit of a mask: a CR; CR LF, or nothing; CR LF dot; CR LF dot
+    # CR; CR LF CR (kept while in the header only).
     uint64_t after_cr, after_eol, after_dot, after_dot_cr, after_empty_cr
     # The feed at hand: `used` of `length` bytes are taken, `written` bytes of content are in the target.
     const unsigned char *source
@@ -402,8 +400,8 @@ cdef void take_header(
 ) noexcept nogil:
     """Look at the header in the block at source[at], whose first byte is or follows that many bytes of `content`.
 
-    The masks: where the content of lines begins, where empty lines end, which dots are removed. A name is compared with as
-    much as the feed has of it, also beyond the block.
+    The masks: where the content of lines begins, where empty lines end, which dots are removed. A name is compared with
+    as much as the feed has of it, also beyond the block.
     """
     cdef int bit
     # hot loop begins
@@ -423,8 +421,8 @@ cdef void take_header(
 cdef void take_plain(Stream *s) noexcept nogil:
     """Take whole blocks, as many as there are with nothing in them to remove or to report but NUL and 8-bit.
 
-    At least one byte of the feed has been taken before. No more is written than was read, so the target, which has room for
-    the feed and a CR held back before it, cannot be overrun.
+    At least one byte of the feed has been taken before. No more is written than was read, so the target, which has room
+    for the feed and a CR held back before it, cannot be overrun.
     """
     # The first is what came before the chunk, in its two highest bits.
     cdef uint64_t[CHUNK_BLOCKS + 1] line_ends
@@ -461,8 +459,8 @@ cdef void take_plain(Stream *s) noexcept nogil:
 
 
 cdef void take_plain_header(Stream *s, const uint64_t *line_ends, Py_ssize_t blocks) noexcept nogil:
-    """The same for the blocks that are about to be taken as plain ones. As CR and LF come together in these, two line ends
-    at two bytes' distance are an empty line.
+    """The same for the blocks that are about to be taken as plain ones. As CR and LF come together in these, two line
+    ends at two bytes' distance are an empty line.
     """
     cdef Py_ssize_t content = s.size + s.written - s.used  # before source[0], as there are no dots to remove
     cdef Py_ssize_t at = s.used
@@ -502,8 +500,8 @@ cdef inline Py_ssize_t longest_within(uint64_t eol, Py_ssize_t longest_line) noe
 cdef void take_carefully(Stream *s) noexcept nogil:
     """Take one block, or what is left of the feed, whatever is in it: dots to remove, the end of the message.
 
-    Reads source[used:used + count] with count <= length - used, through a padded copy when that is no whole block. Writes at
-    most count bytes.
+    Reads source[used:used + count] with count <= length - used, through a padded copy when that is no whole block.
+    Writes at most count bytes.
     """
     cdef const unsigned char *source = s.source + s.used
     cdef Py_ssize_t count = min(s.length - s.used, BLOCK_BYTES)
@@ -702,71 +700,79 @@ cdef class Unstuffer:
 # --- the way back -----------------------------------------------------------------------------------------------------
 
 cdef struct Edge:
-    uint64_t after_cr, after_eol  # what stands before the next byte, as in Stream
+    bint after_cr, after_eol  # what stands before the next byte: a CR; CR LF, or nothing
+
+
+cdef inline bint ends_line(const Edge *edge, const unsigned char *source, Py_ssize_t at) noexcept nogil:
+    """Whether a line ends just before source[at]."""
+    if at == 0:
+        return edge.after_eol
+    return source[at - 1] == LF and (source[at - 2] == CR if at > 1 else edge.after_cr)
+
+
+cdef Py_ssize_t find_dot(
+    const Edge *edge, const unsigned char *source, Py_ssize_t at, Py_ssize_t length
+) noexcept nogil:
+    """The first index from `at` on of a dot that begins a line, or `length`."""
+    cdef const unsigned char *lf
+    # hot loop begins
+    while at < length:
+        if source[at] == DOT and ends_line(edge, source, at):
+            return at
+        lf = <const unsigned char *>memchr(source + at, LF, length - at)
+        if lf is NULL:
+            break
+        at = lf + 1 - source
+    # hot loop ends
+    return length
 
 
 cdef Py_ssize_t double_dots(
-    Edge *edge, const unsigned char *source, Py_ssize_t length, unsigned char *target
+    const Edge *edge, const unsigned char *source, Py_ssize_t length, unsigned char *target
 ) noexcept nogil:
-    """Count the dots that begin a line; with a target, write everything to it with these doubled.
+    """Count the dots that begin a line; with a target, write the source there with these doubled.
 
-    The target has room for `length` bytes and the dots counted by a first call. `edge` is brought forward.
+    The target has room for `length` bytes and as many dots as a first call has counted.
     """
     cdef Py_ssize_t doubled = 0
-    cdef Py_ssize_t at = 0
-    cdef Py_ssize_t written = 0  # of the source
-    cdef Py_ssize_t count, dot
-    cdef unsigned char[BLOCK_BYTES] padded
-    cdef mta_block block
-    cdef uint64_t cr, eol, dots
+    cdef Py_ssize_t begin = 0
+    cdef Py_ssize_t dot = find_dot(edge, source, 0, length)
     # hot loop begins
-    while at < length:
-        count = length - at
-        if count >= BLOCK_BYTES:
-            count = BLOCK_BYTES
-            block = mta_load(source + at)
-        else:
-            memset(padded, SPACE, BLOCK_BYTES)
-            memcpy(padded, source + at, count)
-            block = mta_load(padded)
-        cr = mta_equal(block, CR)
-        eol = mta_equal(block, LF) & (cr << 1 | edge.after_cr)
-        dots = mta_equal(block, DOT) & (eol << 1 | edge.after_eol)
-        while dots:
-            dot = at + mta_lowest(dots)
-            dots &= dots - 1
-            if target is not NULL:
-                memcpy(target + written + doubled, source + written, dot - written)
-                target[dot + doubled] = DOT
-                written = dot
-            doubled += 1
-        edge.after_cr = cr >> (count - 1) & 1
-        edge.after_eol = eol >> (count - 1) & 1
-        at += count
-    if target is not NULL:
-        memcpy(target + written + doubled, source + written, length - written)
+    while dot < length:
+        if target is not NULL:
+            memcpy(target + begin + doubled, source + begin, dot - begin)
+            target[dot + doubled] = DOT
+        begin = dot
+        doubled += 1
+        dot = find_dot(edge, source, dot + 1, length)
     # hot loop ends
+    if target is not NULL:
+        memcpy(target + begin + doubled, source + begin, length - begin)
     return doubled
 
 
 cdef object stuffed(Edge *edge, object data, bint whole):
-    """The data with dots doubled, and with the end of the message behind it when it is the whole."""
+    """The data with dots doubled, with the end of the message behind it when it is the whole; brings `edge` forward."""
     cdef Piece piece
-    cdef Edge before = edge[0]
-    cdef Py_ssize_t length
+    cdef Edge behind
+    cdef Py_ssize_t doubled
     cdef PyObject *wire = NULL
     cdef unsigned char *target
     cdef bytes end
     open_piece(&piece, data, 0, -1)
     try:
-        length = piece.length + double_dots(edge, piece.bytes, piece.length, NULL)
-        end = finish(edge) if whole else b""
-        if length == piece.length and not whole and not piece.is_view:
+        doubled = double_dots(edge, piece.bytes, piece.length, NULL)
+        behind.after_cr = piece.bytes[piece.length - 1] == CR if piece.length else edge.after_cr
+        behind.after_eol = ends_line(edge, piece.bytes, piece.length)
+        if not doubled and not whole and not piece.is_view:
+            edge[0] = behind
             return data
-        wire = new_bytes(NULL, length + PyBytes_GET_SIZE(end))
+        end = finish(&behind) if whole else b""
+        wire = new_bytes(NULL, piece.length + doubled + PyBytes_GET_SIZE(end))
         target = <unsigned char *>PyBytes_AS_STRING(<object>wire)
-        double_dots(&before, piece.bytes, piece.length, target)
-        memcpy(target + length, PyBytes_AS_STRING(end), PyBytes_GET_SIZE(end))
+        double_dots(edge, piece.bytes, piece.length, target)
+        memcpy(target + piece.length + doubled, PyBytes_AS_STRING(end), PyBytes_GET_SIZE(end))
+        edge[0] = behind
     finally:
         close_piece(&piece)
     return adopt(wire)

@@ -1,4 +1,4 @@
-/* Compares everything in mta/_blocks.h with plain loops, on blocks of few different bytes. Ends with 0 when all is equal. */
+/* Compares everything in mta/_blocks.h with plain loops, on blocks of few different bytes. Exit code 0: all is equal. */
 
 #include <stdio.h>
 #include <stdlib.h>
