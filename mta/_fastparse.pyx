@@ -357,7 +357,7 @@ cdef mta_take_plain_function mta_take_plain = mta_choose_take_plain()
 
 cdef struct Stream:
     # What stands before the next byte, each 0 or 1 as one bit of a mask: a CR; CR LF, or nothing; CR LF dot; CR LF dot
-    # CR; CR LF CR (kept while in the header only).
+    # CR; CR LF CR.
     uint64_t after_cr, after_eol, after_dot, after_dot_cr, after_empty_cr
     # The feed at hand: `used` of `length` bytes are taken, `written` bytes of content are in the target.
     const unsigned char *source
