@@ -24,7 +24,7 @@ from mta.deliver.recent import Recent
 from mta.errors import IpcError
 from mta.ipc import Job, Outcome, Outcomes
 
-PAUSE_S = 0.004  # between two packets of outcomes
+PAUSE_S = 0.008  # between two packets of outcomes
 BACKOFF_MIN_S = 0.02  # a manager that restarts is back within a tenth of a second
 BACKOFF_MAX_S = 1.0
 FINISH_S = 5.0  # what is in hand of a lost connection delays the next one by no more

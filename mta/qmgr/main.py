@@ -3,7 +3,7 @@
 A turn does everything there is to do. While mail is moving, turns are spaced by `TURN_S`, or by `BUSY_TURN_S` where
 much of it moves, so that under load a hundred wake-ups a second serve any number of messages; a message that comes
 alone is handled at once. A turn costs what some ten messages cost, most of it in caches gone cold: at 4,000 messages a
-second, 10 ms instead of 4 ms between turns save a quarter of the manager's time.
+second, 16 ms instead of 4 ms between turns save a third of the manager's time.
 """
 
 import enum
@@ -28,7 +28,7 @@ from mta.qmgr.core import Core
 from mta.qmgr.peers import Peers
 
 TURN_S = 0.004  # between the beginnings of two turns that moved mail
-BUSY_TURN_S = 0.010  # where the first moved at least BUSY_MOVES; small windows, which need quick turns, do not do that
+BUSY_TURN_S = 0.016  # where the first moved at least BUSY_MOVES; small windows, which need quick turns, do not do that
 BUSY_MOVES = 32  # records read, jobs handed out and outcomes taken
 DRAIN_S = 4.0  # for the outcomes of what is in flight, once no more is handed out
 LOCK_POLL_S = 0.05  # between attempts to get the lock from a predecessor that is ending

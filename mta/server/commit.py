@@ -1,12 +1,14 @@
 """Where greenlets wait for the disk: one sync for every message that came in meanwhile.
 
-A message is appended (memory only) by its connection's greenlet, which then parks here. At the end of the loop's
-turn, when every connection that had input has had its say, all that was appended goes to the disk thread as one
-batch; when the sync has ended, the greenlets of the batch are resumed in order. While a batch is being synced the
-next one gathers.
+A message is appended (memory only) by its connection's greenlet, which then parks here. At the end of the loop's turn,
+when every connection that had input has had its say, all that was appended goes to the disk thread as one batch; when
+the sync has ended, the greenlets of the batch are resumed in order. While a batch is being synced the next one gathers,
+and it goes on gathering until `INTERVAL_S` after the last batch began: a lone message never waits, and under load a
+sync serves more of them.
 """
 
 from collections import deque
+from time import monotonic
 from typing import Any
 
 from gevent import get_hub
@@ -16,6 +18,10 @@ from mta.errors import SpoolError
 from mta.server.stream import READ
 from mta.spool.writer import SpoolWriter
 
+INTERVAL_S = 0.001
+"""Between the beginnings of two batches, at least. A sync costs as much CPU as half a message; with 20 busy clients this
+halves their number and takes a tenth off the cost of a message. At 2 ms the clients' wait begins to show."""
+
 
 class GroupCommit:
     """Joins a `SpoolWriter` to gevent's loop. One per worker."""
@@ -23,8 +29,10 @@ class GroupCommit:
     def __init__(self, writer: SpoolWriter) -> None:
         self._writer = writer
         self._waiting: deque[Any] = deque()  # greenlets, in the order of their appends
-        self._scheduled = False
+        self._is_scheduled = False
+        self._submitted_at = 0.0
         self._hub: Any = get_hub()
+        self._timer = self._hub.loop.timer(INTERVAL_S)
         self._watcher = self._hub.loop.io(writer.fileno(), READ)
         self._watcher.start(self._on_synced)
 
@@ -35,15 +43,22 @@ class GroupCommit:
         deadline, since the disk's answer has to be known before the client gets one.
         """
         self._waiting.append(getcurrent())
-        if not self._scheduled:
-            self._scheduled = True
-            self._hub.loop.run_callback(self._submit)
+        if not self._is_scheduled:
+            self._schedule()
         error: SpoolError | None = self._hub.switch()
         return error
 
+    def _schedule(self) -> None:
+        self._is_scheduled = True
+        if monotonic() - self._submitted_at >= INTERVAL_S:
+            self._hub.loop.run_callback(self._submit)
+        else:
+            self._timer.start(self._submit)
+
     def _submit(self) -> None:
-        self._scheduled = False
-        self._writer.submit()  # does nothing while a batch is under way; `_on_synced` comes back to it
+        self._is_scheduled = False
+        if self._writer.submit():  # not while a batch is under way; `_on_synced` comes back to it
+            self._submitted_at = monotonic()
 
     def _on_synced(self) -> None:
         ended = self._writer.collect()
@@ -52,11 +67,13 @@ class GroupCommit:
         count, error = ended
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(count)]
-        self._writer.submit()
+        if waiting and not self._is_scheduled:
+            self._schedule()
         for waiter in batch:
             waiter.switch(error)
 
     def close(self) -> None:
         """Stop watching. What still waits is not resumed."""
-        self._watcher.stop()
-        self._watcher.close()
+        for watcher in (self._watcher, self._timer):
+            watcher.stop()
+            watcher.close()
