@@ -32,7 +32,7 @@ class GroupCommit:
         self._is_scheduled = False
         self._submitted_at = 0.0
         self._hub: Any = get_hub()
-        self._timer = self._hub.loop.timer(INTERVAL_S)
+        self._timer = self._hub.loop.timer(INTERVAL_S, INTERVAL_S)
         self._watcher = self._hub.loop.io(writer.fileno(), READ)
         self._watcher.start(self._on_synced)
 
@@ -53,9 +53,10 @@ class GroupCommit:
         if monotonic() - self._submitted_at >= INTERVAL_S:
             self._hub.loop.run_callback(self._submit)
         else:
-            self._timer.start(self._submit)
+            self._timer.again(self._submit)  # a timer that is merely started a second time fires at once
 
     def _submit(self) -> None:
+        self._timer.stop()
         self._is_scheduled = False
         if self._writer.submit():  # not while a batch is under way; `_on_synced` comes back to it
             self._submitted_at = monotonic()

@@ -12,22 +12,25 @@ from mta.spool.layout import SegmentName
 from mta.spool.record import Identity
 
 PROBE = bytes(4096)  # written to a new file, so that a full disk shows before a message is taken
+FILL = bytes(1024 * 1024)  # one write of many, when a file is filled ahead of its records
 
 
 class SegmentFile:
     """A segment open for writing, and how far it is.
 
     `end` is where the next record goes, `committed` up to where all is synced (bytes), `messages` how many of them.
-    `left` is set when nothing more comes for it, `abandoned` when that is because a write failed.
+    `left` is set when nothing more comes for it, `abandoned` when that is because a write failed. `grows` tells that
+    its file has no blocks yet where the next records go, which makes each sync dearer.
     """
 
-    __slots__ = ("abandoned", "committed", "end", "fd", "identity", "left", "messages", "path", "recycled")
+    __slots__ = ("abandoned", "committed", "end", "fd", "grows", "identity", "left", "messages", "path", "recycled")
 
     def __init__(self, path: Path, identity: Identity, fd: int, *, recycled: bool) -> None:
         self.path = path
         self.identity = identity
         self.fd = fd
         self.recycled = recycled
+        self.grows = not recycled
         self.end = 0
         self.committed = 0
         self.messages = 0
@@ -42,10 +45,11 @@ class SegmentFile:
         return segment
 
     @classmethod
-    def create(cls, claim: Claim) -> "SegmentFile":
+    def create(cls, claim: Claim, *, fill_bytes: int = 0) -> "SegmentFile":
         """The next segment of a claimed shard, in a free file where there is one. Its name will last.
 
-        Blocks for disk writes; raises `OSError` and then leaves nothing behind.
+        A new file is filled with `fill_bytes` of zeros, so that records overwrite instead of growing it; where there
+        is no room for that, it grows. Blocks for disk writes; raises `OSError` and then leaves nothing behind.
         """
         name = SegmentName(claim.next_number(), int.from_bytes(os.urandom(8), "little"))
         path = claim.folder / name.file
@@ -56,6 +60,7 @@ class SegmentFile:
         try:
             if not recycled:
                 _write_whole(segment.fd, PROBE, 0)
+                segment.grows = not (fill_bytes and _fill(segment.fd, fill_bytes))
                 os.fdatasync(segment.fd)
             layout.sync_folder(claim.folder)
         except OSError:
@@ -99,6 +104,17 @@ def _write_whole(fd: int, data: bytes, offset: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+def _fill(fd: int, size_bytes: int) -> bool:
+    """Fill a new file with zeros; false, and all but the beginning is given back, where the disk has no room for it."""
+    try:
+        for offset in range(0, size_bytes, len(FILL)):
+            _write_whole(fd, FILL, offset)
+    except OSError:
+        os.ftruncate(fd, len(PROBE))
+        return False
+    return True
+
+
 def _take_free(root: Path, path: Path) -> bool:
     """Rename a free segment file to `path`; false where there is none. Others may take one at the same time."""
     for name in layout.free_segments(root):
@@ -117,8 +133,10 @@ class Supply:
     one thread and do not block, except where they say so.
     """
 
-    def __init__(self, claim: Claim) -> None:
+    def __init__(self, claim: Claim, fill_bytes: int = 0) -> None:
+        """`fill_bytes`: how much of a new file is filled ahead."""
         self._claim = claim
+        self._fill_bytes = fill_bytes
         self._thread: threading.Thread | None = None
         self._ready: SegmentFile | None = None
         self._failure: OSError | None = None
@@ -143,6 +161,10 @@ class Supply:
             self._thread.join()
             self._thread = None
         return self._thread is not None
+
+    def is_ready(self) -> bool:
+        """Whether `take` would give a segment."""
+        return self._ready is not None and not self._abandoned and not self.busy()
 
     def wait(self, timeout_s: float) -> None:
         """Block until no preparation is under way, or for `timeout_s`."""
@@ -183,6 +205,6 @@ class Supply:
                 self._abandoned[0].seal()
                 del self._abandoned[0]
             if self._ready is None:
-                self._ready = SegmentFile.create(self._claim)
+                self._ready = SegmentFile.create(self._claim, fill_bytes=self._fill_bytes)
         except OSError as error:
             self._failure = error

@@ -21,6 +21,8 @@ from mta.spool.record import HEADER_BYTES
 from mta.spool.segment import SegmentFile, Supply
 
 SEGMENT_BYTES = 64 * 1024 * 1024
+GROWN_BYTES = 4 * 1024 * 1024  # in a segment whose file grows, before one that does not is prepared
+LOOK_BYTES = 1024 * 1024  # and between looks whether it is ready
 RETRY_S = 1.0  # between attempts to get going again after a failure
 SUPPLY_WAIT_S = 10.0  # longest wait for the next segment where it was not ready in time
 
@@ -62,12 +64,12 @@ class SpoolWriter:
             raise translate(error) from error
         self.shard = self._claim.shard
         self._batches = Batches(self._disk)
-        self._supply = Supply(self._claim)
-        self._mark = segment_bytes // 2  # where something is to be done about the next segment
+        self._supply = Supply(self._claim, segment_bytes if segment_bytes > GROWN_BYTES else 0)
         self._error: SpoolError | None = None
         self._retry_at = 0.0
         self._bodies: LargeBodies | None = None
         self._segment = self._first_segment()
+        self._mark = self._first_mark()  # where something is to be done about the next segment
 
     @property
     def bodies(self) -> LargeBodies:
@@ -193,13 +195,25 @@ class SpoolWriter:
             self._pass_mark()
         return self._segment
 
+    def _first_mark(self) -> int:
+        """Half of a segment's blocks; less where it has none yet, since there should be one that has them soon."""
+        return GROWN_BYTES if self._segment.grows and self._segment_bytes > GROWN_BYTES else self._segment_bytes // 2
+
     def _pass_mark(self) -> None:
-        """Half of the segment is used: have the next one prepared. All of it is: go there."""
+        """Half of the segment is used: have the next one prepared. All of it is: go there. Sooner where it grows."""
+        if self._segment.grows and self._supply.is_ready():
+            self._switch_to_next()
+            return
         self._supply.start()
         self._mark = self._segment_bytes
         if self._segment.end < self._mark:
+            if self._segment.grows:
+                self._mark = min(self._mark, self._segment.end + LOOK_BYTES)
             return
         self._supply.wait(SUPPLY_WAIT_S)
+        self._switch_to_next()
+
+    def _switch_to_next(self) -> None:
         try:
             segment = self._supply.take()
         except OSError as error:
@@ -213,7 +227,7 @@ class SpoolWriter:
     def _switch(self, segment: SegmentFile) -> None:
         """Append to another segment from now on."""
         left, self._segment = self._segment, segment
-        self._mark = self._segment_bytes // 2
+        self._mark = self._first_mark()
         self._batches.leave(left)
 
     def _fail(self, failed: Batch, failure: int) -> tuple[int, SpoolError]:
