@@ -2,9 +2,10 @@
 
 A message is appended (memory only) by its connection's greenlet, which then parks here. At the end of the loop's turn,
 when every connection that had input has had its say, all that was appended goes to the disk thread as one batch; when
-the sync has ended, the greenlets of the batch are resumed in order. While a batch is being synced the next one gathers,
-and it goes on gathering until `INTERVAL_S` after the last batch began: a lone message never waits, and under load a
-sync serves more of them.
+the sync has ended, the greenlets of the batch are resumed in order. While a batch is being synced the next one gathers.
+
+A sync costs the CPU of a good part of a message, so a batch waits for those that are about to join it: clients whose
+content is on its way, for `INTERVAL_S` after the last batch at most. A lone message never waits.
 """
 
 from collections import deque
@@ -18,9 +19,10 @@ from mta.errors import SpoolError
 from mta.server.stream import READ
 from mta.spool.writer import SpoolWriter
 
-INTERVAL_S = 0.001
-"""Between the beginnings of two batches, at least. A sync costs the CPU of a good part of a message; with 20 busy
-clients and two workers this takes about a tenth off the cost of a message. At 2 ms the wait of the clients shows."""
+INTERVAL_S = 0.004
+"""How long a batch waits for clients that are sending content, counted from the beginning of the last batch. With 20
+busy clients and two workers, a third fewer syncs than without, a sixth less CPU and a sixth more messages a second;
+with 8 ms not more of either. A client that sends slowly costs the others this much, and no more."""
 
 
 class GroupCommit:
@@ -29,7 +31,8 @@ class GroupCommit:
     def __init__(self, writer: SpoolWriter) -> None:
         self._writer = writer
         self._waiting: deque[Any] = deque()  # greenlets, in the order of their appends
-        self._is_scheduled = False
+        self._is_looking = False
+        self.receiving = 0  # clients whose content is on its way: worth a short wait
         self._submitted_at = 0.0
         self._hub: Any = get_hub()
         self._timer = self._hub.loop.timer(INTERVAL_S, INTERVAL_S)
@@ -43,21 +46,26 @@ class GroupCommit:
         deadline, since the disk's answer has to be known before the client gets one.
         """
         self._waiting.append(getcurrent())
-        if not self._is_scheduled:
-            self._schedule()
+        self._look_soon()
         error: SpoolError | None = self._hub.switch()
         return error
 
-    def _schedule(self) -> None:
-        self._is_scheduled = True
-        if monotonic() - self._submitted_at >= INTERVAL_S:
-            self._hub.loop.run_callback(self._submit)
+    def _look_soon(self) -> None:
+        if not self._is_looking:
+            self._is_looking = True
+            self._hub.loop.run_callback(self._look)
+
+    def _look(self) -> None:
+        """At the end of the loop's turn: start a batch, unless it should grow a little."""
+        self._is_looking = False
+        if self.receiving and monotonic() - self._submitted_at < INTERVAL_S:
+            if not self._timer.active:
+                self._timer.again(self._submit)  # a timer that is merely started a second time fires at once
         else:
-            self._timer.again(self._submit)  # a timer that is merely started a second time fires at once
+            self._submit()
 
     def _submit(self) -> None:
         self._timer.stop()
-        self._is_scheduled = False
         if self._writer.submit():  # not while a batch is under way; `_on_synced` comes back to it
             self._submitted_at = monotonic()
 
@@ -68,8 +76,8 @@ class GroupCommit:
         count, error = ended
         waiting = self._waiting
         batch = [waiting.popleft() for _ in range(count)]
-        if waiting and not self._is_scheduled:
-            self._schedule()
+        if waiting:
+            self._look_soon()
         for waiter in batch:
             waiter.switch(error)
 

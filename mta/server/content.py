@@ -19,7 +19,7 @@ class IncomingContent:
     What is in memory is counted in the worker's account until it is on disk or dropped.
     """
 
-    __slots__ = ("_chunks", "_digest", "_error", "_held_bytes", "_large", "_shared")
+    __slots__ = ("_chunks", "_digest", "_error", "_held_bytes", "_is_coming", "_large", "_shared")
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -28,6 +28,8 @@ class IncomingContent:
         self._held_bytes = 0  # our part of the account
         self._large: LargeBody | None = None
         self._error: SpoolError | None = None  # the rest of the content is read, and forgotten
+        self._is_coming = True
+        shared.commit.receiving += 1
 
     def add(self, data: bytes) -> None:
         """Take another piece. Switches greenlets when a large message comes faster than the disk takes it."""
@@ -49,6 +51,7 @@ class IncomingContent:
         will be.
         """
         writer = self._shared.writer
+        self._has_come()
         try:
             if self._large is not None or self._error is not None:
                 self._finish_large()
@@ -69,11 +72,17 @@ class IncomingContent:
 
     def abort(self) -> None:
         """Forget everything that is not stored."""
+        self._has_come()
         if self._large is not None:
             self._large.abort()
             self._large = None
         self._chunks = []
         self._hold(0)
+
+    def _has_come(self) -> None:
+        if self._is_coming:
+            self._is_coming = False
+            self._shared.commit.receiving -= 1
 
     def _hold(self, held_bytes: int) -> None:
         self._shared.held_bytes += held_bytes - self._held_bytes
