@@ -1,7 +1,6 @@
 """The servers under measurement: a private Postfix, a whole `mta`, and Postfix's smtp-sink, behind one shape."""
 
 import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -22,12 +21,6 @@ def listens(port: int) -> bool:
         return probe.connect_ex((HOST, port)) == 0
 
 
-def _unlink_all(folder: Path) -> None:
-    """Remove all files below `folder`; folders stay, since a server may know that it made them."""
-    for file in folder.glob("**/new/*"):
-        file.unlink()
-
-
 class Side(Protocol):
     """A server that takes mail for user@example.org on `address`."""
 
@@ -42,11 +35,8 @@ class Side(Protocol):
     def done(self, messages: int) -> bool:
         """Whether all `messages` sent since `mark` are delivered. Cheap: it is asked 50 times a second."""
 
-    def clear(self) -> None:
-        """Remove what was delivered."""
-
     def close(self) -> None:
-        """Stop the server and remove its folders."""
+        """Stop the server. Its folders stay, since what is removed slows down who creates files next."""
 
 
 class Sink:
@@ -70,9 +60,6 @@ class Sink:
     def done(self, messages: int) -> bool:
         """It is done with a message when it says 250."""
         return True
-
-    def clear(self) -> None:
-        """Nothing was delivered."""
 
     def close(self) -> None:
         """Stop it."""
@@ -124,13 +111,9 @@ class PostfixSide:
         self._removed += (lines + b"\n").count(b": removed\n")
         return self._removed >= messages
 
-    def clear(self) -> None:
-        """Empty the maildirs."""
-        _unlink_all(self._postfix.mail)
-
     def close(self) -> None:
-        """Stop it and remove its folders."""
-        self._postfix.close()
+        """Stop it."""
+        self._postfix.stop()
 
 
 class MtaSide:
@@ -163,14 +146,9 @@ class MtaSide:
         """Nothing accepted is unfinished."""
         return int(self._control.ask("stats")[0]["queued"]) == 0
 
-    def clear(self) -> None:
-        """Empty the maildirs."""
-        _unlink_all(self.server.mail)
-
     def close(self) -> None:
-        """Stop it and remove its folders."""
+        """Stop it."""
         self._control.close()
         code = self.server.stop()
         if code:
             raise RuntimeError(f"mta ended with {code}:\n{self.server.complaints()}")
-        shutil.rmtree(self._folder)

@@ -407,7 +407,7 @@ def test_endpoints(host: str, expected: list[peer.Address]) -> None:
     assert Endpoint(host).addresses() == expected
 
 
-@pytest.mark.parametrize("host", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:0", ":25", "unix:relative"])
+@pytest.mark.parametrize("host", ["", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:0", ":25", "unix:"])
 def test_endpoints_that_are_none(host: str) -> None:
     with pytest.raises(ConfigError):
         Endpoint(host)
