@@ -35,7 +35,7 @@ class GroupCommit:
         self.receiving = 0  # clients whose content is on its way: worth a short wait
         self._submitted_at = 0.0
         self._hub: Any = get_hub()
-        self._timer = self._hub.loop.timer(INTERVAL_S, INTERVAL_S)
+        self._timer: Any = self._hub.loop.timer(INTERVAL_S, INTERVAL_S)
         self._watcher = self._hub.loop.io(writer.fileno(), READ)
         self._watcher.start(self._on_synced)
 

@@ -72,9 +72,9 @@ the record that names it is written; the folder too where the file is new. Recyc
 they are renamed, and are found under either name: so their renames need no sync.
 
 Overwriting blocks that were written before costs a third to a seventh of growing a file, since no metadata changes:
-hence `free/`, with a bounded reserve of segments (8) and of bytes in bodies (512 MiB). While there is nothing to recycle,
-a segment is filled with zeros when it is prepared; the first one of a new spool, which nobody could prepare, grows, and
-is left as soon as a filled one is ready.
+hence `free/`, with a bounded reserve of segments (8) and of bytes in bodies (512 MiB). While there is nothing to
+recycle, a segment is filled with zeros when it is prepared; the first one of a new spool, which nobody could prepare,
+grows, and is left as soon as a filled one is ready.
 
 How far a segment may be read
 =============================
