@@ -4,7 +4,7 @@ A connection is the worker's incarnation (`mta.ipc`): when it ends, works not be
 finished without anyone to tell, and a new connection is tried until the manager is back.
 
 Outcomes are gathered. The first after a pause is sent as soon as the loop has run its course; under load a packet
-goes every `PAUSE_S`, so that the manager is woken at most 250 times a second by each worker, whatever the number of
+goes every `PAUSE_S`, so that the manager is woken at most 125 times a second by each worker, whatever the number of
 messages.
 """
 
