@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from mta.spool import layout
@@ -45,11 +46,12 @@ class SegmentFile:
         return segment
 
     @classmethod
-    def create(cls, claim: Claim, *, fill_bytes: int = 0) -> "SegmentFile":
+    def create(cls, claim: Claim, *, fill_bytes: int = 0, is_urgent: Callable[[], bool] = bool) -> "SegmentFile":
         """The next segment of a claimed shard, in a free file where there is one. Its name will last.
 
         A new file is filled with `fill_bytes` of zeros, so that records overwrite instead of growing it; where there
-        is no room for that, it grows. Blocks for disk writes; raises `OSError` and then leaves nothing behind.
+        is no room for that, or `is_urgent` says that there is no time, it grows. Blocks for disk writes; raises
+        `OSError` and then leaves nothing behind.
         """
         name = SegmentName(claim.next_number(), int.from_bytes(os.urandom(8), "little"))
         path = claim.folder / name.file
@@ -60,7 +62,7 @@ class SegmentFile:
         try:
             if not recycled:
                 _write_whole(segment.fd, PROBE, 0)
-                segment.grows = not (fill_bytes and _fill(segment.fd, fill_bytes))
+                segment.grows = not (fill_bytes and _fill(segment.fd, fill_bytes, is_urgent))
                 os.fdatasync(segment.fd)
             layout.sync_folder(claim.folder)
         except OSError:
@@ -104,11 +106,17 @@ def _write_whole(fd: int, data: bytes, offset: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _fill(fd: int, size_bytes: int) -> bool:
-    """Fill a new file with zeros; false, and all but the beginning is given back, where the disk has no room for it."""
+def _fill(fd: int, size_bytes: int, is_urgent: Callable[[], bool]) -> bool:
+    """Fill a new file with zeros, in steps that each reach the disk, so that it can be stopped; whether all was filled.
+
+    Where the disk has no room for it, all but the beginning is given back.
+    """
     try:
         for offset in range(0, size_bytes, len(FILL)):
+            if is_urgent():
+                return False
             _write_whole(fd, FILL, offset)
+            os.fdatasync(fd)
     except OSError:
         os.ftruncate(fd, len(PROBE))
         return False
@@ -138,6 +146,7 @@ class Supply:
         self._claim = claim
         self._fill_bytes = fill_bytes
         self._thread: threading.Thread | None = None
+        self._urgent = threading.Event()  # somebody waits
         self._ready: SegmentFile | None = None
         self._failure: OSError | None = None
         self._abandoned: list[SegmentFile] = []
@@ -167,9 +176,11 @@ class Supply:
         return self._ready is not None and not self._abandoned and not self.busy()
 
     def wait(self, timeout_s: float) -> None:
-        """Block until no preparation is under way, or for `timeout_s`."""
+        """Block until no preparation is under way, or for `timeout_s`. One that is filling a file leaves it at that."""
         if self._thread is not None:
+            self._urgent.set()
             self._thread.join(timeout_s)
+            self._urgent.clear()
 
     def take(self) -> SegmentFile | None:
         """The prepared segment, or None while there is none. Raises `OSError`, once, when preparing it failed."""
@@ -186,6 +197,7 @@ class Supply:
     def close(self) -> None:
         """Wait for the thread, try once more to seal what is not sealed, and give back what nobody took. Blocks."""
         if self._thread is not None:
+            self._urgent.set()
             self._thread.join()
             self._thread = None
         for segment in self._abandoned:
@@ -205,6 +217,8 @@ class Supply:
                 self._abandoned[0].seal()
                 del self._abandoned[0]
             if self._ready is None:
-                self._ready = SegmentFile.create(self._claim, fill_bytes=self._fill_bytes)
+                self._ready = SegmentFile.create(
+                    self._claim, fill_bytes=self._fill_bytes, is_urgent=self._urgent.is_set
+                )
         except OSError as error:
             self._failure = error

@@ -214,15 +214,19 @@ class SpoolWriter:
         self._switch_to_next()
 
     def _switch_to_next(self) -> None:
-        try:
-            segment = self._supply.take()
-        except OSError as error:
-            self._become_unhealthy(translate(error))
-            raise self._error_again() from error
+        segment = self._take_prepared()
         if segment is None:
             self._become_unhealthy(SpoolFailed("the disk does not answer: no next segment in time"))
             raise self._error_again()
         self._switch(segment)
+
+    def _take_prepared(self) -> SegmentFile | None:
+        """The next segment if it is ready; raises `SpoolError` when preparing it has failed."""
+        try:
+            return self._supply.take()
+        except OSError as error:
+            self._become_unhealthy(translate(error))
+            raise self._error_again() from error
 
     def _switch(self, segment: SegmentFile) -> None:
         """Append to another segment from now on."""
@@ -250,11 +254,7 @@ class SpoolWriter:
 
     def _heal(self) -> None:
         """Go on with a fresh segment when one is ready; raises the error while none is."""
-        try:
-            segment = self._supply.take()
-        except OSError as error:
-            self._become_unhealthy(translate(error))
-            raise self._error_again() from error
+        segment = self._take_prepared()
         if segment is None:
             if not self._supply.busy() and self._clock() >= self._retry_at:
                 self._supply.start()

@@ -8,7 +8,7 @@ from mta.spool import layout
 from mta.spool.claim import Claim
 from mta.spool.reader import ShardReader
 from mta.spool.recovery import Segment
-from mta.spool.segment import PROBE, SegmentFile
+from mta.spool.segment import FILL, PROBE, SegmentFile
 from mta.spool.writer import SpoolWriter
 
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -39,7 +39,9 @@ def stored(root: Path) -> list[int]:
 def test_a_growing_segment_is_left_for_a_filled_one(tmp_path):
     writer = SpoolWriter(tmp_path, segment_bytes=SEGMENT_BYTES)
     locations = append(writer, 45)  # over the mark: the next segment is being prepared
-    writer._supply.wait(30.0)
+    preparing = writer._supply._thread
+    assert preparing is not None
+    preparing.join(30.0)
     locations += append(writer, 12)  # over the next look: it is ready
     first, second = (
         layout.shard_folder(tmp_path, 0) / name.file for name in layout.segment_names(tmp_path / "shards/0")
@@ -59,6 +61,16 @@ def test_a_new_file_without_room_grows(tmp_path, monkeypatch):
         segment = SegmentFile.create(claim, fill_bytes=SEGMENT_BYTES)
     assert segment.grows
     assert segment.path.stat().st_size == len(PROBE)
+    segment.discard(tmp_path)
+    claim.release()
+
+
+def test_a_file_that_is_needed_at_once_is_not_filled_to_its_end(tmp_path):
+    claim = Claim(tmp_path)
+    asked = iter([False, False, True])
+    segment = SegmentFile.create(claim, fill_bytes=SEGMENT_BYTES, is_urgent=lambda: next(asked))
+    assert segment.grows
+    assert segment.path.stat().st_size == 2 * len(FILL)
     segment.discard(tmp_path)
     claim.release()
 
