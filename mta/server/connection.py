@@ -51,7 +51,6 @@ class Connection:
     """A client from its greeting to its end."""
 
     __slots__ = (
-        "_answers",
         "_content",
         "_door",
         "_messages",

@@ -1,8 +1,7 @@
 """Deadlines of all connections, looked at once a second.
 
 A timer of its own for each wait would cost every command two operations on the loop's heap; the deadlines are
-minutes, so a second does not matter. The cost is one comparison a connection and second: under a millisecond for
-10,000 of them.
+minutes, so a second does not matter. The cost is one comparison a connection and second.
 """
 
 from time import monotonic

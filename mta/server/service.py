@@ -1,4 +1,4 @@
-"""What all connections of one listener in one worker share, and count together."""
+"""What all connections of one worker share, and count together."""
 
 from typing import Any
 

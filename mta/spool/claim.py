@@ -117,9 +117,14 @@ def is_claimed(root: Path, shard: int) -> bool:
     A writer that looks for a shard in that moment takes the next one, which does no harm.
     """
     try:
-        fd = os.open(layout.shard_folder(root, shard) / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        return is_locked(layout.shard_folder(root, shard) / "lock")
     except FileNotFoundError:
         return False
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the lock on a file exclusively; raises `FileNotFoundError` where there is none."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

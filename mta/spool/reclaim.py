@@ -3,7 +3,6 @@
 What "lives" means only the journal of outcomes can tell; the callers here have synced it first.
 """
 
-import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from mta import envelope
 from mta.errors import SpoolError
 from mta.spool import layout
+from mta.spool.claim import is_locked
 from mta.spool.reader import MessageReader, body_path
 from mta.spool.writer import SpoolWriter
 
@@ -147,13 +147,6 @@ def body_exists(root: Path, body_file: int) -> bool:
 def _is_locked(path: Path) -> bool:
     """Whether a writer holds the file; one that is gone counts as held."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return is_locked(path)
     except FileNotFoundError:
         return True
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
