@@ -14,17 +14,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mta.config import Config, Domains, Limits, Listen, Queue, Route, Transport
+from mta.config import Config, Domains, Listen, Queue, Route, Transport
+from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import shown
 from mta.endpoint import Unix, parse_listen, parse_next_hop
 from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
 
-Fault = tuple[KeyPath, str]
-"""Where in the file, and what: without the path, which the caller puts in front."""
-
-RECIPIENTS_MIN = 100  # RFC 5321 section 4.5.3.1.8
 PLACEHOLDERS = ("domain", "local")
 USED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}  # which kinds of transport use a key, and need it
 
@@ -39,7 +36,6 @@ def check(parts: dict[str, Any]) -> list[Fault]:
         "user": _user,
         "listen": _listen,
         "domains": _domains,
-        "limits": _limits,
         "queue": _queue,
         "transport": _transports,
     }
@@ -114,16 +110,6 @@ def _domains(domains: Domains) -> Iterator[Fault]:
     for number, name in enumerate(domains.local):
         if name is not None and not _is_domain(name):
             yield ("domains", "local", number), f'{shown(name)} is no domain name; give one like "example.org"'
-
-
-def _limits(limits: Limits) -> Iterator[Fault]:
-    if limits.recipients < RECIPIENTS_MIN:
-        yield (
-            ("limits", "recipients"),
-            f"{limits.recipients} given; at least {RECIPIENTS_MIN} is needed (RFC 5321 section 4.5.3.1.8)",
-        )
-    if limits.large_bytes > limits.memory_bytes:
-        yield ("limits", "large_bytes"), f"{limits.large_bytes} given; no more than memory_bytes is allowed"
 
 
 def _queue(queue: Queue) -> Iterator[Fault]:

@@ -61,26 +61,33 @@ def main() -> int:
 # The structs
 
 
-def _sections() -> Iterator[tuple[str, type[Struct]]]:
-    """The tables of the file, each with its header as TOML writes it."""
-    for field in msgspec.structs.fields(Config):
-        arguments = get_args(field.type)
-        if get_origin(field.type) is list and _is_struct(arguments[0]):
-            yield f"[[{field.name}]]", arguments[0]
-        elif get_origin(field.type) is dict:
-            yield f"[{field.name}.{EXAMPLE_NAME}]", arguments[1]
-        elif _is_struct(field.type):
-            yield f"[{field.name}]", field.type
+def _tables(struct: type[Struct], around: str = "") -> Iterator[tuple[FieldInfo, str, type[Struct]]]:
+    """The fields that are tables, each with its header as TOML writes it (`around` is `tls.`, say) and its struct."""
+    for field in msgspec.structs.fields(struct):
+        hint = _bare(field.type)
+        arguments = get_args(hint)
+        if get_origin(hint) is list and _is_struct(arguments[0]):
+            yield field, f"[[{around}{field.name}]]", arguments[0]
+        elif get_origin(hint) is dict:
+            yield field, f"[{around}{field.name}.{EXAMPLE_NAME}]", arguments[1]
+        elif _is_struct(hint):
+            yield field, f"[{around}{field.name}]", hint
+
+
+def _inner(header: str, struct: type[Struct]) -> Iterator[tuple[FieldInfo, str, type[Struct]]]:
+    """The tables within the table that has this header."""
+    return _tables(struct, header.strip("[]") + ".")
 
 
 def _keys(struct: type[Struct]) -> list[FieldInfo]:
     """The fields that are plain keys, not tables."""
-    tables = [kind for _, kind in _sections()] if struct is Config else []
-    return [
-        field
-        for field in msgspec.structs.fields(struct)
-        if not any(field.type is kind or kind in get_args(field.type) for kind in tables)
-    ]
+    tables = [field.name for field, _, _ in _tables(struct)]
+    return [field for field in msgspec.structs.fields(struct) if field.name not in tables]
+
+
+def _bare(hint: Any) -> Any:
+    """A type without what it is annotated with."""
+    return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
 
 
 def _is_struct(hint: Any) -> bool:
@@ -110,9 +117,10 @@ def _values(field: FieldInfo) -> str:
 
 def _toml() -> str:
     parts = [TOML_HEAD, *(f"\n{_toml_key(field)}" for field in _keys(Config))]
-    for header, struct in _sections():
+    for _, header, struct in _tables(Config):
         parts.append(f"\n\n{_comment(struct.__doc__ or '')}{header}\n")
         parts += [f"\n{_toml_key(field)}" for field in _keys(struct)]
+        parts += [f"\n{_toml_table(field, inner)}" for field, inner, _ in _inner(header, struct)]
     return "".join(parts)
 
 
@@ -122,6 +130,16 @@ def _toml_key(field: FieldInfo) -> str:
     if meta.examples:
         return f"{comment}{field.name} = {_toml_value(meta.examples[0])}\n"
     return f"{comment}#{field.name} = {_toml_value(_default(field))}\n"
+
+
+def _toml_table(field: FieldInfo, header: str) -> str:
+    """A table within another, as an example in a comment: setting it is never needed."""
+    meta = _meta(field)
+    example = (meta.examples or [{}])[0]
+    lines = [header]
+    for name, value in (example[0] if isinstance(example, list) else example).items():
+        lines.append(f"{name} = {_toml_value(value)}")
+    return _comment(meta.description or "") + "".join(f"#     {line}\n" for line in lines)
 
 
 def _toml_value(value: Any) -> str:
@@ -138,16 +156,26 @@ def _comment(text: str) -> str:
 
 def _page() -> str:
     parts = [PAGE_HEAD, "\n## Top level\n\n", _table(_keys(Config))]
-    for header, struct in _sections():
+    at_top = [struct for _, _, struct in _tables(Config)]
+    for _, header, struct in _tables(Config):
         title = header.replace(EXAMPLE_NAME, "NAME")
-        parts += [f"\n## `{title}`\n\n{struct.__doc__}\n\n", _table(_keys(struct))]
+        parts.append(_section(title, struct, [*_keys(struct), *(field for field, _, _ in _inner(header, struct))]))
+        parts += [
+            _section(title, inner, _keys(inner)) for _, title, inner in _inner(header, struct) if inner not in at_top
+        ]
     return "".join(parts)
+
+
+def _section(title: str, struct: type[Struct], fields: list[FieldInfo]) -> str:
+    return f"\n## `{title}`\n\n{struct.__doc__}\n\n{_table(fields)}"
 
 
 def _table(fields: list[FieldInfo]) -> str:
     rows = ["| key | what | allowed | default |\n|---|---|---|---|\n"]
     for field in fields:
         default = "must be set" if field.required else f"`{shown(_default(field))}`"
+        if _is_struct(_bare(field.type)):
+            default = "`{}`"
         rows.append(f"| `{field.name}` | {_meta(field).description} | {allowed(field.type)} | {default} |\n")
     return "".join(rows)
 

@@ -10,6 +10,9 @@ from bisect import bisect_right
 Path = tuple[str | int, ...]
 """The way to a value: keys, and indices into arrays. `("listen", 0, "address")`, say."""
 
+Fault = tuple[Path, str]
+"""Where in the file, and what is wrong there and what is allowed: without the path, which the reader puts in front."""
+
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 _BARE = re.compile(r"[^\s,\]}#]+(?: [^\s,\]}#]+)*")  # a number, a date (which may have a blank inside), true, false
 _STRINGS = (

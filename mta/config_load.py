@@ -15,8 +15,9 @@ import msgspec
 
 from mta import config_check
 from mta.config import Config
+from mta.config_limits import LimitsGiven
+from mta.config_lines import Fault, lines_of
 from mta.config_lines import Path as KeyPath
-from mta.config_lines import lines_of
 from mta.config_text import allowed, shown
 from mta.errors import ConfigError
 
@@ -46,7 +47,9 @@ def parse(text: str, file: str) -> Config:
         raise ConfigError([_syntax_error(str(error), text, file)]) from None
     reader = _Reader()
     parts = reader.fields(Config, data, ())
-    faults = reader.faults + config_check.check(parts)
+    limits = LimitsGiven(data, (path for path, _ in reader.faults))
+    parts = limits.overlay(parts)
+    faults = reader.faults + config_check.check(parts) + list(limits.check(parts))
     if not faults:
         config = config_check.complete(Config(**parts), Path(file).absolute().parent.resolve())
         faults = config_check.check_whole(config)
@@ -71,7 +74,7 @@ def _line(path: KeyPath, lines: dict[KeyPath, int]) -> int:
     return lines.get(path, 1)
 
 
-def _sorted(faults: list[config_check.Fault], lines: dict[KeyPath, int]) -> list[config_check.Fault]:
+def _sorted(faults: list[Fault], lines: dict[KeyPath, int]) -> list[Fault]:
     return sorted(faults, key=lambda fault: _line(fault[0], lines))
 
 
@@ -89,7 +92,7 @@ class _Reader:
     """Takes plain TOML data apart along the structs, and gathers faults."""
 
     def __init__(self) -> None:
-        self.faults: list[config_check.Fault] = []
+        self.faults: list[Fault] = []
 
     def fields(self, struct: type[msgspec.Struct], data: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         """The fields of a struct that could be read, from a table; the others are left out."""
@@ -112,12 +115,11 @@ class _Reader:
 
     def _value(self, hint: Any, value: Any, path: KeyPath) -> Any:
         """A value of a field's type; raises `_Unreadable` after it reported why there is none."""
-        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            return self._struct(hint, value, path)
-        if hasattr(hint, "__metadata__"):
-            inner = get_args(hint)[0]
-            if get_origin(inner) in (list, dict):
-                hint = inner
+        inner = get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct):
+            return self._struct(inner, value, path)
+        if get_origin(inner) in (list, dict):
+            hint = inner
         if get_origin(hint) is list and isinstance(value, list):
             return [self._element(hint, item, (*path, number)) for number, item in enumerate(value)]
         if get_origin(hint) is dict and isinstance(value, dict):

@@ -29,6 +29,8 @@ def _phrase(info: inspect.Type) -> str:
     if isinstance(info, inspect.LiteralType):
         return "one of " + ", ".join(shown(value) for value in info.values)
     if isinstance(info, inspect.ListType):
+        if isinstance(info.item_type, inspect.LiteralType):
+            return "a list, of " + ", ".join(shown(value) for value in info.item_type.values)
         return f"a list, of {_phrase(info.item_type)} each"
     if isinstance(info, inspect.StrType):
         return "a text"
