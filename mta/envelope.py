@@ -8,6 +8,21 @@ without angle brackets; the null reverse-path is the empty string.
 import msgspec
 
 
+class Dsn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the sender asked for in delivery status notifications (RFC 3461 section 4).
+
+    `ret` is FULL, HDRS or empty; `envid` the envelope identifier, decoded from xtext. `notify` and `orcpt` have one
+    entry for each recipient of the envelope: the NOTIFY keywords in upper case, joined by commas (`NEVER`,
+    `SUCCESS,DELAY`) or empty; and the original recipient as `type;address` (`rfc822;joe@example.com`), decoded, or
+    empty.
+    """
+
+    ret: str
+    envid: bytes
+    notify: tuple[str, ...]
+    orcpt: tuple[bytes, ...]
+
+
 class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message's envelope.
 
@@ -27,6 +42,10 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     smtputf8: bool = False  # SMTPUTF8 was declared (RFC 6531)
     queue_id: int = 0
     trace: bytes = b""  # the Received field of ours; goes before the content wherever the message goes
+    dsn: Dsn | None = None  # None where the sender asked for nothing
+    binary: bool = False  # BODY=BINARYMIME: the content is no sequence of lines (RFC 3030)
+    bare_newlines: bool = False  # the content has a CR or LF outside CR LF, kept by the listener's policy
+    require_tls: bool = False  # REQUIRETLS: not to be relayed without verified TLS (RFC 8689)
 
 
 _encoder = msgspec.msgpack.Encoder()
