@@ -70,7 +70,15 @@ def test_citations(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["RFC 5321", "RFC 5321 section 4.5.2", "(RFC 5322 appendix A.1)", "RFC 3463.", "the RFCs", "rfc822;joe@example.com"]
+    "text",
+    [
+        "RFC 5321",
+        "RFC 5321 section 4.5.2",
+        "(RFC 5322 appendix A.1)",
+        "RFC 3463.",
+        "the RFCs",
+        "rfc822;joe@example.com",
+    ],
 )
 def test_good_form(text: str) -> None:
     assert problems(text) == []
