@@ -4,6 +4,7 @@
 else a machine does can only add to a time. memcpy is `bytes` of a bytearray, allocated anew as the unstuffer's result.
 """
 
+import random
 import sys
 from collections.abc import Callable, Iterator
 from timeit import Timer
@@ -39,12 +40,13 @@ TEXT_1M_NO_HEADER = message(1 << 20, with_header=False)
 TEXT_64K = message(1 << 16)
 TEXT_4K = message(1 << 12)
 DOTS_1M = (b"..a dot at the start, which has to go, of a line in every ten\r\n" + LINE * 9) * (1 << 20 >> 10)
+ANY_1M = random.Random(1).randbytes(1 << 20)
 SHORT_LINES_1M = b"ab cd ef gh\r\n" * ((1 << 20) // 13)
 
 
-def unstuff(parser: Any, wire: bytes) -> bytes:
+def unstuff(parser: Any, wire: bytes, *, stuffed: bool = True) -> bytes:
     """A whole message as a worker takes it: a new object, one feed."""
-    unstuffer = parser.Unstuffer(LIMIT_BYTES)
+    unstuffer = parser.Unstuffer(LIMIT_BYTES, stuffed)
     content: bytes = unstuffer.feed(wire)
     return content
 
@@ -73,6 +75,8 @@ CASES: dict[str, Callable[[], object]] = {
     "1 MiB: unstuff, no header": lambda: unstuff(_fastparse, TEXT_1M_NO_HEADER),
     "1 MiB: unstuff, a dot in ten lines": lambda: unstuff(_fastparse, DOTS_1M),
     "1 MiB: unstuff, short lines": lambda: unstuff(_fastparse, SHORT_LINES_1M),
+    "1 MiB: chunks, not stuffed": lambda: unstuff(_fastparse, TEXT_1M, stuffed=False),
+    "1 MiB: chunks of any bytes": lambda: unstuff(_fastparse, ANY_1M, stuffed=False),
     "1 MiB: bytes.replace": lambda: TEXT_1M.replace(b"\r\n..", b"\r\n."),
     "1 MiB: stuff": lambda: fastparse.stuff(TEXT_1M),
     "64 KiB: memcpy": lambda: bytes(BUFFER_64K),

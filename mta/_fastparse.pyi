@@ -54,25 +54,35 @@ class LineSplitter:
         """Bytes not yet returned as a line."""
 
 class Unstuffer:
-    """Takes the stream behind DATA apart: content, and facts about it (RFC 5321 section 4.5.2).
+    """Takes the stream behind DATA or BDAT apart: content, and facts about it.
 
-    A dot that begins a line is removed; only CR LF . CR LF ends the message, the beginning counting as behind CR LF.
-    Nothing else does: a CR or an LF on its own is content, and is reported. One object serves one message.
+    Behind DATA a dot that begins a line is removed, and only CR LF . CR LF ends the message, the beginning counting as
+    behind CR LF (RFC 5321 section 4.5.2). Nothing else does: a CR or an LF on its own is content, and is reported.
+    Behind BDAT (RFC 3030 section 2) nothing is removed and nothing ends it; the caller, who counts, says when it has
+    ended. One object serves one message, in however many chunks it comes.
 
     Over `limit_bytes` of content the stream is read on to its real end, so that no part of it is taken for a command;
     the content returned stops at the limit.
     """
 
-    def __init__(self, limit_bytes: int) -> None: ...
+    def __init__(self, limit_bytes: int, stuffed: bool = True) -> None:
+        """`stuffed` says that a dot which begins a line was doubled: True behind DATA, False behind BDAT."""
+
     def feed(self, data: _Data, start: int = 0, end: int = -1) -> bytes:
         """Take `data[start:end]`; the content found in it, as bytes of its own.
 
         Raises ValueError when the message has ended already or the bounds are not within the data.
         """
 
+    def end(self) -> None:
+        """The content has ended, so that a CR as its last byte has no LF behind it. Nothing can be fed after it.
+
+        A message behind DATA needs no such call. `done` stays as it is.
+        """
+
     @property
     def done(self) -> bool:
-        """CR LF . CR LF has been read."""
+        """CR LF . CR LF has been read; never when nothing was stuffed."""
 
     @property
     def consumed(self) -> int:

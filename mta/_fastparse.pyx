@@ -110,7 +110,7 @@ cdef inline object adopt(PyObject *owned):
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 cdef enum:
-    VERB_COUNT = 16
+    VERB_COUNT = 17
     VERB_BYTES = 8  # of the longest verb known; as many fit into one word
     ATEXT = 1  # RFC 5322 section 3.2.3
     LET_DIG = 2  # RFC 5321 section 4.1.2
@@ -118,7 +118,7 @@ cdef enum:
 # The most frequent first.
 cdef tuple verbs = (
     b"MAIL", b"RCPT", b"DATA", b"EHLO", b"QUIT", b"RSET", b"HELO", b"NOOP",
-    b"VRFY", b"HELP", b"EXPN", b"LHLO", b"BDAT", b"AUTH", b"STARTTLS", b"XCLIENT",
+    b"VRFY", b"HELP", b"EXPN", b"LHLO", b"BDAT", b"AUTH", b"STARTTLS", b"XCLIENT", b"XFORWARD",
 )
 cdef uint64_t[VERB_COUNT] verb_words
 cdef unsigned char[256] kinds
@@ -356,6 +356,7 @@ cdef class LineSplitter:
 cdef mta_take_plain_function mta_take_plain = mta_choose_take_plain()
 
 cdef struct Stream:
+    uint64_t removes_dots  # all bits, or none: then the dots that begin a line are content, and nothing is the end
     # What stands before the next byte, each 0 or 1 as one bit of a mask: a CR; CR LF, or nothing; CR LF dot; CR LF dot
     # CR; CR LF CR.
     uint64_t after_cr, after_eol, after_dot, after_dot_cr, after_empty_cr
@@ -370,6 +371,7 @@ cdef struct Stream:
     # What is told to the caller.
     Py_ssize_t size, longest_line, header_end, received_count
     bint done, bare_cr, bare_lf, nul, eight_bit
+    bint ended  # the caller said so
 
 
 cdef void match_name(Stream *s, const unsigned char *text, Py_ssize_t available) noexcept nogil:
@@ -520,7 +522,7 @@ cdef void take_carefully(Stream *s) noexcept nogil:
     paired = cr << 1 | s.after_cr
     eol = lf & paired
     begins = eol << 1 | s.after_eol
-    dots = mta_equal(block, DOT) & begins
+    dots = mta_equal(block, DOT) & begins & s.removes_dots
     dot_cr = cr & (dots << 1 | s.after_dot)
     final_lf = lf & (dot_cr << 1 | s.after_dot_cr)
     if final_lf:
@@ -617,10 +619,11 @@ cdef class Unstuffer:
     cdef Py_ssize_t limit_bytes
     cdef Py_ssize_t consumed_
 
-    def __init__(self, Py_ssize_t limit_bytes):
+    def __init__(self, Py_ssize_t limit_bytes, bint stuffed=True):
         if limit_bytes < 0:
             raise ValueError("limit_bytes is negative")
         memset(&self.stream, 0, sizeof(Stream))
+        self.stream.removes_dots = ~<uint64_t>0 if stuffed else 0
         self.stream.after_eol = 1
         self.stream.header_end = -1
         self.limit_bytes = limit_bytes
@@ -631,7 +634,7 @@ cdef class Unstuffer:
         cdef Piece piece
         cdef PyObject *content
         cdef Py_ssize_t room, kept
-        if s.done:
+        if s.done or s.ended:
             raise ValueError("the message has ended already")
         open_piece(&piece, data, start, end)
         try:
@@ -651,6 +654,14 @@ cdef class Unstuffer:
         if kept != room:
             _PyBytes_Resize(&content, kept)
         return adopt(content)
+
+    def end(self):
+        cdef Stream *s = &self.stream
+        s.ended = True
+        if s.after_cr:
+            # No LF can come any more: it is a part of its line.
+            s.bare_cr = True
+            s.longest_line = max(s.longest_line, -s.line_begin)
 
     @property
     def done(self):

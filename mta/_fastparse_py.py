@@ -22,7 +22,7 @@ VERBS = {
     verb: verb
     for verb in (
         *(b"MAIL", b"RCPT", b"DATA", b"EHLO", b"QUIT", b"RSET", b"HELO", b"NOOP", b"VRFY", b"HELP", b"EXPN"),
-        *(b"LHLO", b"BDAT", b"AUTH", b"STARTTLS", b"XCLIENT"),
+        *(b"LHLO", b"BDAT", b"AUTH", b"STARTTLS", b"XCLIENT", b"XFORWARD"),
     )
 }
 
@@ -128,11 +128,16 @@ class _State(enum.Enum):
     END = enum.auto()
 
 
+_AFTER_CR = (_State.CR, _State.EMPTY_CR, _State.DOT_CR)
+
+
 class Unstuffer:
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, stuffed: bool = True) -> None:
         if limit_bytes < 0:
             raise ValueError("limit_bytes is negative")
         self._limit_bytes = limit_bytes
+        self._stuffed = stuffed
+        self._ended = False  # the caller said so
         self._state = _State.LINE_START
         self._line = bytearray()  # content of the unfinished line
         self._content = bytearray()  # of one feed
@@ -155,7 +160,7 @@ class Unstuffer:
         return self.size > self._limit_bytes
 
     def feed(self, data: bytes | bytearray | memoryview, start: int = 0, end: int = -1) -> bytes:
-        if self.done:
+        if self.done or self._ended:
             raise ValueError("the message has ended already")
         piece = _slice(data, start, end)
         self._content.clear()
@@ -167,12 +172,20 @@ class Unstuffer:
                 break
         return bytes(self._content)
 
+    def end(self) -> None:
+        self._ended = True
+        if self._state not in _AFTER_CR:
+            return
+        self.bare_cr = True
+        held = 1 if self._state is _State.DOT_CR else 0
+        self.longest_line = max(self.longest_line, len(self._line) + held)
+
     def _step(self, byte: int) -> _State:
         """Take one byte in the present state; the next state."""
-        after_cr = self._state in (_State.CR, _State.EMPTY_CR, _State.DOT_CR)
+        after_cr = self._state in _AFTER_CR
         if byte == LF and self._state is _State.DOT_CR:
             return _State.END
-        if byte == DOT and self._state is _State.LINE_START:
+        if byte == DOT and self._state is _State.LINE_START and self._stuffed:
             return _State.DOT
         if byte == CR and self._state is _State.DOT:
             return _State.DOT_CR

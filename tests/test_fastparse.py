@@ -100,6 +100,28 @@ def test_no_false_end(parser: ModuleType, near: bytes) -> None:
                 assert facts["oversize"] or content.endswith(command)
 
 
+@each_case("data")
+def test_chunks(parser: ModuleType, case: Case) -> None:
+    """Behind BDAT every byte is content, whatever it would be behind DATA, and nothing is the end."""
+    for ends in splits(len(case.wire)):
+        unstuffer = parser.Unstuffer(1_000_000, stuffed=False)
+        pieces = [unstuffer.feed(case.wire, begin, end) for begin, end in zip((0, *ends), ends, strict=False)]
+        assert b"".join(pieces) == case.wire
+        assert (unstuffer.done, unstuffer.size, unstuffer.consumed) == (False, len(case.wire), len(case.wire))
+
+
+@pytest.mark.parametrize("last", [b"", b"\r\n", b"\n", b"x"])
+def test_a_cr_between_chunks(parser: ModuleType, last: bytes) -> None:
+    """It is bare once it is known that no LF follows: by the next byte, or by the end."""
+    unstuffer = parser.Unstuffer(100, stuffed=False)
+    unstuffer.feed(b"text\r")
+    assert (unstuffer.bare_cr, unstuffer.longest_line) == (False, 4)
+    unstuffer.feed(last)
+    unstuffer.end()
+    expected = {b"": (True, 5), b"\r\n": (True, 5), b"\n": (False, 4), b"x": (True, 6)}[last]
+    assert (unstuffer.bare_cr, unstuffer.longest_line, unstuffer.bare_lf) == (*expected, False)
+
+
 def test_content_stays_when_the_buffer_is_used_again(parser: ModuleType) -> None:
     buffer = bytearray(b"first line\r\n.\r\n")
     content = parser.Unstuffer(100).feed(memoryview(buffer))
@@ -140,6 +162,12 @@ def test_wrong_use_is_an_error(parser: ModuleType) -> None:
     unstuffer.feed(b".\r\n")
     with pytest.raises(ValueError, match="ended"):
         unstuffer.feed(b"")
+    for stuffed in (True, False):
+        ended = parser.Unstuffer(100, stuffed)
+        ended.end()
+        ended.end()
+        with pytest.raises(ValueError, match="ended"):
+            ended.feed(b"x")
     with pytest.raises(ValueError, match="negative"):
         parser.Unstuffer(-1)
     with pytest.raises(ValueError, match="room"):
@@ -226,7 +254,7 @@ def test_commands(parser: ModuleType, case: Case) -> None:
 
 
 def test_known_verbs_are_the_same_object(parser: ModuleType) -> None:
-    for verb in (b"MAIL", b"RCPT", b"DATA", b"QUIT", b"STARTTLS"):
+    for verb in (b"MAIL", b"RCPT", b"DATA", b"QUIT", b"STARTTLS", b"XFORWARD"):
         assert parser.parse_command(verb + b" x")[0] is parser.parse_command(verb.lower())[0]
 
 

@@ -52,13 +52,16 @@ def facts(unstuffer: Any) -> dict[str, Any]:
     return {name: getattr(unstuffer, name) for name in (*FACTS, "consumed")}
 
 
-def assert_unstuff_equal(stream: list[bytes], limit_bytes: int) -> None:
-    compiled, oracle = _fastparse.Unstuffer(limit_bytes), _fastparse_py.Unstuffer(limit_bytes)
+def assert_unstuff_equal(stream: list[bytes], limit_bytes: int, *, stuffed: bool) -> None:
+    compiled, oracle = _fastparse.Unstuffer(limit_bytes, stuffed), _fastparse_py.Unstuffer(limit_bytes, stuffed)
     for piece in stream:
         assert compiled.feed(piece) == oracle.feed(piece)
         assert facts(compiled) == facts(oracle)
         if oracle.done:
             break
+    compiled.end()
+    oracle.end()
+    assert facts(compiled) == facts(oracle)
 
 
 def assert_lines_equal(stream: list[bytes], limit_bytes: int) -> None:
@@ -86,14 +89,31 @@ def test_the_corpus_in_every_split(case: Case) -> None:
     for ends in splits(len(case.wire)):
         stream = [case.wire[begin:end] for begin, end in zip((0, *ends), ends, strict=False)]
         if "content" in case.expected:
-            assert_unstuff_equal(stream, case.limit_bytes(1_000_000))
+            for stuffed in (True, False):
+                assert_unstuff_equal(stream, case.limit_bytes(1_000_000), stuffed=stuffed)
         else:
             assert_lines_equal(stream, case.limit_bytes(512))
 
 
+@given(stream=pieces(), limit_bytes=st.sampled_from([0, 1, 63, 64, 200, 1_000_000]), stuffed=st.booleans())
+def test_unstuff(stream: list[bytes], limit_bytes: int, stuffed: bool) -> None:
+    assert_unstuff_equal(stream, limit_bytes, stuffed=stuffed)
+
+
 @given(stream=pieces(), limit_bytes=st.sampled_from([0, 1, 63, 64, 200, 1_000_000]))
-def test_unstuff(stream: list[bytes], limit_bytes: int) -> None:
-    assert_unstuff_equal(stream, limit_bytes)
+def test_what_is_not_stuffed(stream: list[bytes], limit_bytes: int) -> None:
+    """Nothing is taken away; and of lines that are whole the facts are those of the same content behind DATA."""
+    content = b"".join(stream)
+    for parser in (_fastparse, _fastparse_py):
+        chunks, data = parser.Unstuffer(limit_bytes, stuffed=False), parser.Unstuffer(limit_bytes)
+        assert b"".join([chunks.feed(piece) for piece in stream]) == content[:limit_bytes]
+        chunks.end()
+        data.feed(parser.stuff(content))
+        unlike = {"done", "consumed"} if content.endswith(b"\r\n") or not content else {"done", "consumed", "size"}
+        if "size" not in unlike or data.size <= limit_bytes or chunks.size > limit_bytes:
+            found, wanted = facts(chunks), facts(data)
+            assert {name for name in found if found[name] != wanted[name]} <= unlike
+        assert not chunks.done
 
 
 @given(stream=pieces(), limit_bytes=st.integers(2, 100))
