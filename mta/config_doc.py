@@ -1,6 +1,7 @@
 """Writes what can be told from the structs of `mta.config`: `conf/mta.toml` and `docs/configuration.md`.
 
-`python -m mta.config_doc` writes both into the source tree; a test compares them with what this module makes.
+`python -m mta.config_doc` writes both, and `docs/replies.md` (`mta.replies_doc`), into the source tree; a test compares
+them with what these modules make.
 """
 
 import json
@@ -16,6 +17,7 @@ from msgspec.structs import FieldInfo
 
 from mta.config import Config
 from mta.config_text import allowed, shown
+from mta.replies_doc import page as replies_page
 
 EXAMPLE_NAME = "store"  # of the transport in the example
 WIDTH = 110
@@ -45,7 +47,7 @@ This page is generated from `mta/config.py` by `python -m mta.config_doc`.
 
 def documents() -> dict[str, str]:
     """The generated files: path in the source tree, and content."""
-    return {"conf/mta.toml": _toml(), "docs/configuration.md": _page()}
+    return {"conf/mta.toml": _toml(), "docs/configuration.md": _page(), "docs/replies.md": replies_page()}
 
 
 def main() -> int:

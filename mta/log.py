@@ -340,7 +340,17 @@ _CONNECT = _Event("connect", session="id", client="id", listener="id")
 _DISCONNECT = _Event(
     "disconnect", session="id", client="id", reason="text", messages="count", commands="count", seconds="seconds"
 )
-_REFUSED = _Event("refused", queue="id", session="id", client="id", stage="id", reply="text", sender="text", to="text")
+_REFUSED = _Event(
+    "refused",
+    queue="id",
+    session="id",
+    client="id",
+    stage="id",
+    reason="id",
+    reply="text",
+    sender="text",
+    to="text",
+)
 _QUEUED = _Event(
     "queued",
     queue="id",
@@ -380,13 +390,14 @@ def disconnect(session: str, client: str, reason: str, messages: int, commands: 
 
 
 def refused(
-    session: str, queue_id: str, client: str, stage: str, reply: bytes, sender: bytes, recipient: bytes
+    session: str, queue_id: str, client: str, stage: str, reply: bytes, reason: str, sender: bytes, recipient: bytes
 ) -> None:
-    """Something was refused; `reply` is exactly what the client was sent, `stage` the command it answered."""
-    _emit(
-        _REFUSED.template
-        % (queue_id, session, client, stage, _text(reply.rstrip(b"\r\n")), _text(sender), _text(recipient))
-    )
+    """Something was refused; `reply` is exactly what the client was sent, `stage` the command it answered.
+
+    `reason` is the word of `mta.smtp.reasons` that the reply ends with.
+    """
+    texts = (_text(reply.rstrip(b"\r\n")), _text(sender), _text(recipient))
+    _emit(_REFUSED.template % (queue_id, session, client, stage, reason, *texts))
 
 
 def queued(

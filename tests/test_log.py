@@ -59,7 +59,8 @@ def fields(line: str) -> dict[str, str]:
 def test_every_mail_event_has_time_process_event_and_ids_first(lines: Callable[[], list[str]]) -> None:
     log.connect("s1", "192.0.2.1:5", "[::]:25")
     log.queued("q1", "s1", "192.0.2.1:5", b"a@example.org", 2, 4096, 0.01234)
-    log.refused("s1", "", "192.0.2.1:5", "RCPT", b"550 5.7.1 no relay\r\n", b"a@example.org", b"b@example.com")
+    reply = b"550 5.7.1 no relay [relay]\r\n"
+    log.refused("s1", "", "192.0.2.1:5", "RCPT", reply, "relay", b"a@example.org", b"b@example.com")
     log.delivered("q1", "s1", b"b@example.org", "store", "", "2.0.0 delivered", 1.5)
     log.deferred("q1", "s1", b"b@example.org", "out", "127.0.0.1:24", "4.4.1", "no answer", 2)
     log.failed("q1", "s1", b"b@example.org", "out", "127.0.0.1:24", "5.1.1", b"550 5.1.1 who?", 2)
@@ -79,13 +80,14 @@ def test_every_mail_event_has_time_process_event_and_ids_first(lines: Callable[[
         assert line["process"] == "server/3"
     assert told[1]["size_bytes"] == "4096"
     assert told[1]["seconds"].startswith("0.012")
-    assert told[2]["reply"] == "550 5.7.1 no relay"
+    assert told[2]["reply"] == "550 5.7.1 no relay [relay]"
+    assert told[2]["reason"] == "relay"
     assert told[5]["text"] == "550 5.1.1 who?"
 
 
 def test_a_peer_cannot_forge_a_line_nor_control_a_terminal(lines: Callable[[], list[str]]) -> None:
     evil = b'a"b\r\nevent=queued queue=1 \x1b[2J\x00\x7f\xff\xc2\x9b31m\xe2\x80\xae \\ \xe2\x82\xac'
-    log.refused("s", "", "c", "MAIL", evil, evil, evil)
+    log.refused("s", "", "c", "MAIL", evil, "syntax", evil, evil)
     (line,) = lines()
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", line)
     assert fields(line)["event"] == "refused"
@@ -110,7 +112,7 @@ def test_different_bytes_are_shown_differently(one: bytes, other: bytes) -> None
 
 def test_long_texts_are_cut(lines: Callable[[], list[str]]) -> None:
     log.removed("q")
-    log.refused("s", "", "c", "DATA", b"x" * 100_000, b"\xff" * 100_000, b"")
+    log.refused("s", "", "c", "DATA", b"x" * 100_000, "too-big", b"\xff" * 100_000, b"")
     log.problem("died", trace="line\n" * 1000 + "the end")
     log.problem("died", trace="line\n" * 10000)
     told = lines()

@@ -25,6 +25,7 @@ RFCS = {
     2045: "MIME",
     2920: "PIPELINING",
     3030: "CHUNKING, BINARYMIME",
+    3207: "STARTTLS",
     3461: "DSN",
     3463: "Enhanced status codes",
     3464: "Delivery status notifications",

@@ -137,7 +137,8 @@ class Connection:
         sender = session.transaction.sender if session.transaction is not None else b""
         for refusal in session.refusals:
             stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
-            log.refused(client.session_id, "", client.text, stage, refusal.reply.wire, sender, refusal.argument)
+            reply = refusal.reply
+            log.refused(client.session_id, "", client.text, stage, reply.wire, reply.reason, sender, refusal.argument)
         session.refusals.clear()
 
     def _last_word(self, reply: replies.Reply, reason: str) -> str:

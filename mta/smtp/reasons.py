@@ -1,0 +1,225 @@
+"""Why we refuse: the word in brackets at the end of a refusal, and what it means to those who read it.
+
+A word never changes its meaning and is never taken away, because filters, dashboards and people's notes name it; a new
+kind of refusal gets a new word. `docs/replies.md` is made from this table and the refusals of `mta.smtp.replies`.
+"""
+
+import msgspec
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """What a word means.
+
+    `meaning` is what happened; `sender` what whoever sends can do about it; `administrator` what whoever runs the
+    server can do, and `settings` the keys of the configuration that govern it, as `table.key`.
+    """
+
+    meaning: str
+    sender: str
+    administrator: str = ""
+    settings: tuple[str, ...] = ()
+
+
+_RETRY = "Nothing: the sending server tries again by itself."
+_SOFTWARE = "Report it to the makers of the sending program: it does not speak SMTP as RFC 5321 has it."
+
+REASONS: dict[str, Reason] = {
+    "bare-newline": Reason(
+        "A line ended in LF alone, or a CR stood elsewhere than before an LF. In SMTP lines end in CR LF and nothing "
+        "else (RFC 5321 section 2.3.8). Servers that disagree about line ends can be made to see two messages where "
+        "one was sent (SMTP smuggling), so such messages are refused whole, after their real end.",
+        "Have the sending program end lines in CR LF, or encode the content as quoted-printable or base64; or send it "
+        "with BDAT and BODY=BINARYMIME.",
+        'With "normalise" messages are taken and their line ends repaired, with "keep" they are taken as they are. '
+        "Command lines must end in CR LF everywhere.",
+        ("listen.bare_newlines",),
+    ),
+    "bdat-size": Reason(
+        "The size in a BDAT command is missing, no number, or larger than any message can be (RFC 3030 section 2). "
+        "Where the next command begins can not be known, so the connection is closed.",
+        _SOFTWARE,
+    ),
+    "client-connections": Reason(
+        "As many connections are open from the client's network as are allowed to one.",
+        "Send over fewer connections at a time. A queue that tries again later will get through.",
+        "Raise the limit, or exempt the networks of large senders and of your own relays.",
+        (
+            *("limits.client_connections", "limits.client_ipv4_prefix", "limits.client_ipv6_prefix"),
+            "limits.client_exempt",
+        ),
+    ),
+    "commands": Reason(
+        "The session has had as many commands as one may have.",
+        "Connect again; the sending server does so by itself.",
+        settings=("limits.commands",),
+    ),
+    "connections": Reason(
+        "The worker that took the connection has as many open as it may have.",
+        _RETRY,
+        "If this is usual, raise the limit (and that of open files), or run more workers.",
+        ("limits.connections", "processes.server"),
+    ),
+    "early-talker": Reason(
+        "The client did not wait for our reply where it has to: it spoke before the greeting, behind EHLO, between "
+        "DATA and 354, in a session without extensions, or behind STARTTLS, where somebody on the way may have put "
+        "commands in. Programs that send spam do this; a mail server never needs to.",
+        "Have the sending program wait for the greeting, and after EHLO, STARTTLS and DATA (RFC 2920 section 3.1).",
+        "Choose where it is refused. Behind STARTTLS it always is.",
+        ("listen.refuse_early",),
+    ),
+    "errors": Reason(
+        "So many commands of the session were refused that it was ended.",
+        "The refusals before this one tell what is wrong. Clean a list of which many addresses are refused.",
+        "Look up the session in the log.",
+        ("limits.errors", "limits.soft_errors", "limits.error_delay_s"),
+    ),
+    "fault": Reason(
+        "Something in this server went wrong; nothing was accepted.",
+        _RETRY,
+        "The log has an event `problem` with the session's id and what went wrong. Please report it.",
+    ),
+    "header-too-big": Reason(
+        "The header of the message, or a message without an empty line, is longer than is taken.",
+        "Send fewer or shorter header fields; long lists of recipients belong in the envelope.",
+        settings=("limits.header_bytes",),
+    ),
+    "junk-commands": Reason(
+        "The session has had too many commands that bring no message (NOOP, RSET, VRFY, HELP, HELO or EHLO again).",
+        "Do not keep connections open by NOOP: close them, and connect when there is mail.",
+        settings=("limits.junk_commands",),
+    ),
+    "long-line": Reason(
+        "A command line is longer than is taken. It was read to its end and dropped.",
+        _SOFTWARE,
+        settings=("limits.command_bytes",),
+    ),
+    "loop": Reason(
+        "The message has passed so many hosts, by its Received fields, that it must be going in circles "
+        "(RFC 5321 section 6.3).",
+        "Look at its Received fields: two servers each believe that the other is responsible for the recipient, or a "
+        "forwarding leads back to where it began.",
+        "See whether a route of yours sends mail to a host that sends it back.",
+        ("limits.hops",),
+    ),
+    "memory": Reason(
+        "The messages that are being received fill the memory set aside for them.",
+        _RETRY,
+        "Usual only under attack or with a disk that is too slow; otherwise raise the limit or run more workers.",
+        ("limits.memory_bytes", "processes.server"),
+    ),
+    "messages": Reason(
+        "The connection has brought as many messages as one may bring; the number was announced as MAILMAX (RFC 9422).",
+        "Connect again; the sending server does so by itself.",
+        settings=("limits.messages",),
+    ),
+    "no-recipients": Reason(
+        "The message has no recipient that was accepted.",
+        "The refusals of the recipients tell why.",
+    ),
+    "not-authorized": Reason(
+        "XCLIENT or XFORWARD came from an address that may not use it.",
+        "Nothing: senders have no use for these commands.",
+        "List the networks of your filters and relays that need them.",
+        ("listen.xclient", "listen.xforward"),
+    ),
+    "not-implemented": Reason(
+        "The command is known and not offered here. AUTH, for one, is for servers that take mail from their own users.",
+        "Users send through their own provider's submission server, not through the recipient's (RFC 6409).",
+        "STARTTLS needs a certificate, and a listener that offers it.",
+        ("tls.certificate", "listen.tls"),
+    ),
+    "not-smtp": Reason(
+        "The client speaks HTTP. A browser or a proxy was talked into sending mail; the connection is closed at once.",
+        "Nothing legitimate does this.",
+    ),
+    "order": Reason(
+        "The command has no place here: it came before one that it needs, or where it is not allowed "
+        "(RFC 5321 section 4.1.4). The text names what was expected.",
+        "Mostly the consequence of an earlier refusal, which tells what is wrong: where no recipient was accepted, for "
+        "one, there is no transaction for DATA to end.",
+    ),
+    "parameter": Reason(
+        "A parameter of MAIL or RCPT is not offered (555), or its value is wrong or was given twice (501).",
+        "Use only parameters whose extension is in the answer to EHLO, and send EHLO, not HELO.",
+    ),
+    "proxy-header": Reason(
+        "The connection came from a network of load balancers and did not begin with a proper PROXY header.",
+        "Nothing: no sender connects to such a listener directly.",
+        "Turn the PROXY protocol on in the load balancer, or take its network off the list. Health checks must send "
+        "the header too.",
+        ("listen.proxy_protocol",),
+    ),
+    "recipient-syntax": Reason(
+        "The recipient is no address, or its domain is no domain (RFC 5321 section 4.1.2).",
+        "Correct the address.",
+    ),
+    "recipients": Reason(
+        "The message has as many recipients as one may have; those before this one are kept.",
+        "Nothing: the sending server sends it to the others in another transaction (RFC 5321 section 4.5.3.1.10).",
+        settings=("limits.recipients",),
+    ),
+    "relay": Reason(
+        "The recipient's domain is none that this server takes mail for.",
+        "Check the part behind the @. If it is right, the DNS of that domain names the wrong server (MX).",
+        "Add the domain, if it is yours. There is no setting by which others could relay through this server.",
+        ("domains.local",),
+    ),
+    "sender-syntax": Reason(
+        "The sender is no address, or its domain is no domain (RFC 5321 section 4.1.2).",
+        "Correct the address that the sending program gives as envelope sender (bounce address).",
+    ),
+    "session-timeout": Reason(
+        "The session has lasted as long as one may last.",
+        "Connect again; the sending server does so by itself.",
+        settings=("limits.session_timeout_s",),
+    ),
+    "shutdown": Reason(
+        "The server is being stopped or restarted.",
+        _RETRY,
+    ),
+    "smtputf8": Reason(
+        "An address has other characters than ASCII, and the sender did not declare SMTPUTF8 (RFC 6531 section 3.4).",
+        "Use a sending program with SMTPUTF8, or an address in ASCII; of a domain, its A-label (xn--...).",
+    ),
+    "storage": Reason(
+        "The message can not be stored: a disk is full or gives errors. Nothing was accepted.",
+        _RETRY,
+        "See that the disk of the spool has space; mail flows again by itself. The log tells which error it was.",
+        ("spool",),
+    ),
+    "syntax": Reason(
+        "The command's argument is not in the form that the text shows.",
+        _SOFTWARE,
+    ),
+    "timeout": Reason(
+        "The client sent nothing, or not all of a command or message, for too long. Under stress less time is given.",
+        "If it happens with large messages only, look for a firewall that drops packets (path MTU).",
+        settings=("limits.command_timeout_s", "limits.data_timeout_s", "limits.stress_timeout_s"),
+    ),
+    "tls-required": Reason(
+        "This listener takes mail only over TLS.",
+        "Have the sending server use STARTTLS.",
+        'With `tls = "optional"` mail comes in clear text as well; a public MX should allow it (RFC 3207 section 4).',
+        ("listen.tls",),
+    ),
+    "tls-unavailable": Reason(
+        "TLS was offered and can not be spoken at the moment.",
+        _RETRY,
+        "The log tells what is wrong with the certificate or its key.",
+        ("tls.certificate", "tls.key"),
+    ),
+    "too-big": Reason(
+        "The message is larger than is taken; the limit is announced as SIZE (RFC 1870).",
+        "Send less, or a link to it. Attachments grow by a third in the mail.",
+        settings=("limits.message_bytes",),
+    ),
+    "too-slow": Reason(
+        "The message came with fewer bytes a second than is asked for.",
+        "Nothing, mostly: the sending server tries again by itself. See whether the line is overloaded.",
+        settings=("limits.data_rate", "limits.data_timeout_s"),
+    ),
+    "unknown-command": Reason(
+        "No such command is known.",
+        _SOFTWARE,
+    ),
+}
