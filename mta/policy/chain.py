@@ -1,10 +1,8 @@
 """The checks of one listener, stage by stage."""
 
-from collections.abc import Callable
 from typing import Literal
 
-from mta.policy import content
-from mta.policy.content import ContentFacts
+from mta.policy.content import ContentFacts, check_header, check_hops, check_newlines
 from mta.policy.recipient import LocalDomains
 from mta.policy.verdict import ACCEPT, Verdict
 
@@ -12,13 +10,21 @@ from mta.policy.verdict import ACCEPT, Verdict
 class Chain:
     """What a listener refuses. Made once and shared by all its sessions; holds no state of theirs and never blocks."""
 
-    __slots__ = ("_content", "_domains")
+    __slots__ = ("_domains", "_header_bytes", "_hops", "_refuses_newlines")
 
-    def __init__(self, domains: LocalDomains, *, bare_newlines: Literal["refuse", "keep"]) -> None:
+    def __init__(
+        self,
+        domains: LocalDomains,
+        *,
+        bare_newlines: Literal["refuse", "normalise", "keep"],
+        hops: int,
+        header_bytes: int,
+    ) -> None:
+        """`hops` and `header_bytes` are the limits of the listener; only with "refuse" are line ends looked at."""
         self._domains = domains
-        self._content: list[Callable[[ContentFacts], Verdict]] = [content.check_hops]
-        if bare_newlines == "refuse":
-            self._content.insert(0, content.check_newlines)
+        self._refuses_newlines = bare_newlines == "refuse"
+        self._hops = hops
+        self._header_bytes = header_bytes
 
     @property
     def postmaster(self) -> bytes:
@@ -29,10 +35,13 @@ class Chain:
         """At RCPT: `domain` is lower case, and empty for a bare `postmaster`."""
         return self._domains.check(domain)
 
-    def content(self, facts: ContentFacts) -> Verdict:
-        """When the content has come to its end."""
-        for check in self._content:
-            verdict = check(facts)
+    def content(self, facts: ContentFacts, binary: bool = False) -> Verdict:
+        """When the content has come to its end; `binary` content (RFC 3030 section 3) has no lines to be judged."""
+        if self._refuses_newlines and not binary:
+            verdict = check_newlines(facts)
             if verdict is not ACCEPT:
                 return verdict
-        return ACCEPT
+        verdict = check_header(facts, self._header_bytes)
+        if verdict is not ACCEPT:
+            return verdict
+        return check_hops(facts, self._hops)

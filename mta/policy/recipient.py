@@ -7,7 +7,7 @@ from mta.policy.verdict import ACCEPT, Verdict, refuse
 from mta.smtp import replies
 from mta.smtp.address import AddressError, parse_domain
 
-RELAY = refuse(replies.R550_RELAY, "relay")
+RELAY = refuse(replies.R550_RELAY)
 
 
 class LocalDomains:

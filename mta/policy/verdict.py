@@ -15,6 +15,6 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 ACCEPT = Verdict(None, "accept")
 
 
-def refuse(reply: Reply, reason: str) -> Verdict:
+def refuse(reply: Reply) -> Verdict:
     """A refusal, permanent (5xx) or for now (4xx) as the reply's code says. Made once, when a check is set up."""
-    return Verdict(reply, reason)
+    return Verdict(reply, reply.reason)

@@ -65,7 +65,11 @@ class Worker:
         ids = session_ids(time(), context.index)
         self._listeners = []
         for listen, fd in zip(cycle(config.listen), context.listen_fds, strict=False):
-            door = Door(listen, config.hostname, terms, Chain(domains, bare_newlines=listen.bare_newlines))
+            limits = listen.limits
+            chain = Chain(
+                domains, bare_newlines=listen.bare_newlines, hops=limits.hops, header_bytes=limits.header_bytes
+            )
+            door = Door(listen, config.hostname, terms, chain)
             self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, crew, ids))
         loop: Any = get_hub().loop
         self._lifeline = loop.io(context.lifeline_fd, READ)

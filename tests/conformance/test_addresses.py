@@ -48,7 +48,7 @@ class Everywhere(LocalDomains):
 
 def answers(address: bytes) -> dict[str, list[int]]:
     """The codes of the answers to an address in MAIL and in RCPT; several when it breaks the line."""
-    chain = Chain(Everywhere([], "mx.example.org"), bare_newlines="refuse")
+    chain = Chain(Everywhere([], "mx.example.org"), bare_newlines="refuse", hops=100, header_bytes=65536)
     connection = MemoryConnection(memory.terms(), chain)
     declared = b"" if address.isascii() else b" SMTPUTF8"
     connection.receive(b"EHLO client.example.com\r\n")

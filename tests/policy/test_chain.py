@@ -1,14 +1,16 @@
 """Facts in, verdicts out."""
 
+from typing import Any
+
 import pytest
 
 from mta.errors import ConfigError
 from mta.fastparse import Unstuffer
 from mta.policy.chain import Chain
-from mta.policy.content import BARE_NEWLINE, LOOP
+from mta.policy.content import BARE_NEWLINE, HEADER_TOO_BIG, LOOP
 from mta.policy.recipient import RELAY, LocalDomains
 from mta.policy.verdict import ACCEPT
-from mta.smtp import limits
+from mta.smtp import replies
 
 
 def facts(content: bytes) -> Unstuffer:
@@ -19,9 +21,19 @@ def facts(content: bytes) -> Unstuffer:
     return unstuffer
 
 
+HOPS = 40
+HEADER_BYTES = 4096
+
+
+def chain_that(bare_newlines: Any) -> Chain:
+    """A listener's policy, with what it does about bare line ends."""
+    domains = LocalDomains(["Example.org", "bücher.example"], "mx.example.net")
+    return Chain(domains, bare_newlines=bare_newlines, hops=HOPS, header_bytes=HEADER_BYTES)
+
+
 @pytest.fixture(name="chain")
 def _chain() -> Chain:
-    return Chain(LocalDomains(["Example.org", "bücher.example"], "mx.example.net"), bare_newlines="refuse")
+    return chain_that("refuse")
 
 
 @pytest.mark.parametrize("domain", [b"example.org", b"xn--bcher-kva.example", b""])
@@ -53,17 +65,37 @@ def test_a_domain_that_is_none() -> None:
 def test_bare_newlines(chain: Chain, content: bytes) -> None:
     gathered = facts(content.removesuffix(b"\r\n") + b"\r\n")
     assert chain.content(gathered) is BARE_NEWLINE
-    keeping = Chain(LocalDomains([], "mx.example.net"), bare_newlines="keep")
-    assert keeping.content(gathered) is ACCEPT
+    assert chain.content(gathered, binary=True) is ACCEPT
+    assert chain_that("keep").content(gathered) is ACCEPT
+    assert chain_that("normalise").content(gathered) is ACCEPT
 
 
-@pytest.mark.parametrize("bare_newlines", ["refuse", "keep"])
+@pytest.mark.parametrize("bare_newlines", ["refuse", "normalise", "keep"])
 def test_loops(bare_newlines: str) -> None:
-    chain = Chain(LocalDomains([], "mx.example.net"), bare_newlines=bare_newlines)  # type: ignore[arg-type]
+    chain = chain_that(bare_newlines)
     hop = b"Received: from a by b; Thu, 1 Jan 1970 00:00:00 +0000\r\n"
-    assert chain.content(facts(hop * (limits.RECEIVED_HOPS - 1) + b"\r\nbody\r\n")) is ACCEPT
-    assert chain.content(facts(hop * limits.RECEIVED_HOPS + b"\r\nbody\r\n")) is LOOP
+    assert chain.content(facts(hop * (HOPS - 1) + b"\r\nbody\r\n")) is ACCEPT
+    assert chain.content(facts(hop * HOPS + b"\r\nbody\r\n")) is LOOP
+    assert chain.content(facts(hop * HOPS + b"\r\nbody\r\n"), binary=True) is LOOP
 
 
-def test_refusals_say_why() -> None:
-    assert {verdict.reason for verdict in (RELAY, BARE_NEWLINE, LOOP)} == {"relay", "bare-newline", "loop"}
+def test_headers(chain: Chain) -> None:
+    """To the empty line, which counts; without one all is header."""
+    line = b"X: " + b"x" * (HEADER_BYTES - 7) + b"\r\n"
+    assert chain.content(facts(line + b"\r\n" + b"body\r\n" * 9999)) is ACCEPT
+    assert chain.content(facts(b"x" + line + b"\r\nbody\r\n")) is HEADER_TOO_BIG
+    assert chain.content(facts(line + b"\r\n")) is ACCEPT
+    assert chain.content(facts(line + b"xx\r\n")) is HEADER_TOO_BIG
+
+
+def test_a_header_that_may_have_ended_in_lf(chain: Chain) -> None:
+    message = facts(b"Subject: x\n\n" + b"body\n" * HEADER_BYTES + b"\r\n")
+    assert chain.content(message) is BARE_NEWLINE
+    assert chain_that("normalise").content(message) is ACCEPT
+
+
+def test_refusals_are_their_replies() -> None:
+    assert {verdict.reason for verdict in (RELAY, BARE_NEWLINE, HEADER_TOO_BIG, LOOP)} == {
+        *("relay", "bare-newline", "header-too-big", "loop"),
+    }
+    assert RELAY.reply is replies.R550_RELAY

@@ -98,7 +98,9 @@ class Bench:
             recipients=self.limits.recipients,
             errors=self.limits.errors,
         )
-        chain = Chain(LocalDomains(["example.org"], "mx.example.org"), bare_newlines="refuse")
+        chain = Chain(
+            LocalDomains(["example.org"], "mx.example.org"), bare_newlines="refuse", hops=100, header_bytes=65536
+        )
         door = Door(Listen("127.0.0.1:25"), "mx.example.org", terms, chain)
         client = Client("192.0.2.1:999", b"192.0.2.1", "s1")
         connection = Connection(Stream(ours, self.shared.clock), client, door, self.shared)
