@@ -16,6 +16,12 @@ DOMAIN_BYTES = 255
 PATH_BYTES = 256
 """Longest path with its angle brackets (RFC 5321 section 4.5.3.1.3)."""
 
+ENVID_BYTES = 100
+"""Longest value of ENVID, as it is encoded (RFC 3461 section 4.4)."""
+
+ORCPT_BYTES = 500
+"""Longest value of ORCPT, as it is encoded (RFC 3461 section 4.2)."""
+
 RECEIVED_HOPS = 100
 """Received fields at which a message is taken to loop (RFC 5321 section 6.3 asks for at least 100)."""
 
