@@ -1,8 +1,9 @@
 """The supervisor: the one process that is always there, and that touches no mail.
 
 It holds what must outlive a worker: the listening sockets (so that clients who connect while a worker is being replaced
-wait in the backlog instead of being refused), the eventfd by which SMTP workers wake the queue manager, the lifeline
-whose end tells the children that the supervisor is gone, and the lock of the spool. It starts the other processes,
+wait in the backlog instead of being refused), certificates and keys (which workers have no right to read), the memory
+file in which workers count connections, the eventfd by which SMTP workers wake the queue manager, the lifeline whose
+end tells the children that the supervisor is gone, and the lock of the spool. It starts the other processes,
 starts them again when they die, replaces them on HUP, and stops them on TERM and INT. It is a plain loop around
 `poll`: signal handlers only enqueue, children are watched through pidfds, and whatever takes several steps (starting,
 reloading, draining) is a generator that the loop resumes after each event.
@@ -13,6 +14,7 @@ reloading, draining) is a generator that the loop resumes after each event.
     backoff    how long to wait before a dead child is started again
     generation a configuration at work
     listeners  the listening sockets
+    certificates  the files of [tls], and the memory file that workers get them in
     folder     the spool's folder: layout, owner, lock
 
 Sequences
@@ -23,6 +25,7 @@ Sequences
                new SMTP and delivery workers are started beside the old ones; only when all of them are ready the old
                ones are told to drain, and when the old delivery workers are gone the queue manager is replaced (the new
                one waits for the lock of the old one). A new worker that does not get ready undoes the reload.
+    files      every 10 s: certificates that changed are given to the workers, without any of the above.
     TERM       SMTP workers drain; then delivery workers; then the queue manager. Each step has a bound, then KILL.
     INT        all stop at once; what is left after 5 s is killed. A second INT kills at once.
 

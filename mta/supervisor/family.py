@@ -37,6 +37,7 @@ class Family:
         self._poll = poll
         self._clock = clock
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._clients_fd = os.memfd_create("mta-clients", os.MFD_CLOEXEC)  # what is in it is the workers' business
         self._lifeline_fd, self._lifeline_end = os.pipe()
         self._watched: dict[int, Child] = {}  # by pidfd and by status descriptor
         self._living: list[Child] = []
@@ -58,6 +59,8 @@ class Family:
             status_fd=status_end,
             wake_fd=self._wake_fd,
             listen_fds=generation.listeners.descriptors(index) if role == "server" else [],
+            tls_fd=generation.certificates.fd if role == "server" else -1,
+            clients_fd=self._clients_fd if role == "server" else -1,
         )
         try:
             child = Child(self._commands[role], context, status_fd, self._owner, self._clock())
@@ -131,7 +134,7 @@ class Family:
 
     def close(self) -> None:
         """Close our descriptors; children that still run see the end of the lifeline."""
-        for fd in (self._wake_fd, self._lifeline_fd, self._lifeline_end):
+        for fd in (self._wake_fd, self._clients_fd, self._lifeline_fd, self._lifeline_end):
             os.close(fd)
 
     def _bury(self, child: Child) -> None:

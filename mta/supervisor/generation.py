@@ -8,7 +8,8 @@ import msgspec
 
 from mta import log
 from mta.config import Config
-from mta.errors import ConfigError
+from mta.errors import ConfigError, MtaError
+from mta.supervisor.certificates import Certificates
 from mta.supervisor.listeners import Listeners
 
 OTHER_DESCRIPTORS = 1024  # of a worker, besides those of its clients: spool, large bodies, pipes, libraries
@@ -20,6 +21,7 @@ class Generation(msgspec.Struct, frozen=True):
     config: Config
     config_fd: int
     listeners: Listeners
+    certificates: Certificates
 
     def count(self, role: str) -> int:
         """How many children of a role there are to be."""
@@ -28,29 +30,42 @@ class Generation(msgspec.Struct, frozen=True):
     def close(self) -> None:
         """Close everything."""
         self.listeners.close()
+        self.certificates.close()
         os.close(self.config_fd)
 
     def retire(self, successor: "Generation") -> None:
         """Close what `successor` does not use as well."""
         self.listeners.close_all_but(successor.listeners)
+        self.certificates.close()
         os.close(self.config_fd)
 
 
-def first(config: Config) -> Generation:
-    """The generation to start with. Raises `ListenError`."""
-    return Generation(config, _memory_file(config), Listeners(config, server_count(config)))
+def first(config: Config, now: float) -> Generation:
+    """The generation to start with. Raises `ListenError`, and `ConfigError` for certificates."""
+    return _made(config, now, None)
 
 
-def following(config: Config, running: Generation) -> Generation:
-    """The generation after a reload; sockets are shared with the running one where the address is the same.
+def following(config: Config, running: Generation, now: float) -> Generation:
+    """The generation after a reload; sockets are shared with the running one where the address is the same, and the
+    secret of session tickets is.
 
-    Raises `ConfigError` when something changed that cannot change while we run, and `ListenError`.
+    Raises `ConfigError` when something changed that cannot change while we run, or that a certificate is not to be had,
+    and `ListenError`.
     """
     fixed = [name for name in ("spool", "user") if getattr(config, name) != getattr(running.config, name)]
     if fixed:
         raise ConfigError([f"{name}: cannot be changed by a reload; stop and start instead" for name in fixed])
-    listeners = Listeners(config, server_count(config), running.listeners)
-    return Generation(config, _memory_file(config), listeners)
+    return _made(config, now, running)
+
+
+def _made(config: Config, now: float, running: Generation | None) -> Generation:
+    certificates = Certificates(config.tls, now, running.certificates if running else None)
+    try:
+        listeners = Listeners(config, server_count(config), running.listeners if running else None)
+    except MtaError:
+        certificates.close()
+        raise
+    return Generation(config, _memory_file(config), listeners, certificates)
 
 
 def server_count(config: Config) -> int:

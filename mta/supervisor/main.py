@@ -63,7 +63,7 @@ class Supervisor:
         self._open_log(config)
         folder.prepare(Path(config.spool), self._owner)
         self._lock_fd = folder.lock(Path(config.spool))
-        self._generation = generation.first(config)
+        self._generation = generation.first(config, clock())
         generation.allow_descriptors(config)
         self._signals_fd, self._signals_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -86,6 +86,7 @@ class Supervisor:
             while self._exit_code is None:
                 self._resume()
                 self._family.tend()
+                self._generation.certificates.tend(self._clock())
                 log.flush()
                 if self._exit_code is None:
                     for fd, _ in self._poll.poll(self._wait_ms()):
@@ -105,7 +106,8 @@ class Supervisor:
             next(resumed, None)
 
     def _wait_ms(self) -> int | None:
-        times = [at for at in (self._family.due_at(), self._deadline_at) if at is not None]
+        wanted = (self._family.due_at(), self._generation.certificates.due_at, self._deadline_at)
+        times = [at for at in wanted if at is not None]
         return max(0, int((min(times) - self._clock()) * 1000) + 1) if times else None
 
     def _on_event(self, fd: int) -> None:
@@ -167,7 +169,7 @@ class Supervisor:
     def _reloading(self) -> Iterator[None]:
         old = self._generation
         try:
-            new = generation.following(self._load(), old)
+            new = generation.following(self._load(), old, self._clock())
         except MtaError as error:
             self._keep_old(str(error))
             return
@@ -186,6 +188,7 @@ class Supervisor:
             return
         self._generation = new
         self._open_log(new.config)
+        new.certificates.tell()
         self._stop(self._family.put_in_place(newcomers, new))
         old.retire(new)
         while any(child.is_stopping for child in self._family.living("deliver")):
@@ -275,6 +278,7 @@ class Supervisor:
             deliver=running.count("deliver"),
             spool=running.config.spool,
         )
+        running.certificates.tell()
         with suppress(OSError):  # standard error may be closed; that is no reason to stop
             os.write(2, b"mta: ready\n")
         if self._ready_fd is not None:
