@@ -46,8 +46,11 @@ class LineSplitter:
         when its LF has come. The bytes of both are dropped. A CR elsewhere stays in the line for the grammar to refuse.
         """
 
-    def take_rest(self) -> bytes:
-        """Everything not yet returned as a line; the splitter is as new after it."""
+    def take(self, limit_bytes: int) -> bytes:
+        """What is not yet returned as a line, up to so many bytes; what is behind them is cut into lines as if new.
+
+        Raises ValueError for a negative number.
+        """
 
     @property
     def pending(self) -> int:

@@ -333,11 +333,16 @@ cdef class LineSplitter:
             return line
         return LINE_TOO_LONG if too_long else LINE_BARE_LF
 
-    def take_rest(self):
-        cdef bytes rest = self.buffer[self.begin:self.end] if self.end > self.begin else b""
-        self.forget(self.end)
+    def take(self, Py_ssize_t limit_bytes):
+        cdef Py_ssize_t end
+        cdef bytes taken
+        if limit_bytes < 0:
+            raise ValueError("limit_bytes is negative")
+        end = self.begin + min(self.end - self.begin, limit_bytes)
+        taken = self.buffer[self.begin:end] if end > self.begin else b""
+        self.forget(end)
         self.dropped = False
-        return rest
+        return taken
 
     cdef void forget(self, Py_ssize_t begin) noexcept:
         """Take everything before `begin` as returned."""

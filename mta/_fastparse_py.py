@@ -106,11 +106,13 @@ class LineSplitter:
             return LINE_TOO_LONG
         return bytes(before[:-1]) if before.endswith(b"\r") else LINE_BARE_LF
 
-    def take_rest(self) -> bytes:
-        rest = bytes(self._pending)
-        self._pending.clear()
+    def take(self, limit_bytes: int) -> bytes:
+        if limit_bytes < 0:
+            raise ValueError("limit_bytes is negative")
+        taken = bytes(self._pending[:limit_bytes])
+        del self._pending[:limit_bytes]
         self._dropped = False
-        return rest
+        return taken
 
 
 # --- the DATA stream --------------------------------------------------------------------------------------------------

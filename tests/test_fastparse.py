@@ -214,7 +214,7 @@ def test_lines(parser: ModuleType, case: Case) -> None:
                 found.append(line)
             assert splitter.pending < case.limit_bytes(512)
         assert (found, splitter.pending) == (expected, len(rest))
-        assert (splitter.take_rest(), splitter.pending) == (rest, 0)
+        assert (splitter.take(1000000), splitter.pending) == (rest, 0)
         splitter.feed(b"NOOP\r\n")
         assert (splitter.next_line(), splitter.pending) == (b"NOOP" if case.limit_bytes(512) > 5 else 1, 0)
 
@@ -226,17 +226,27 @@ def test_lines_may_wait(parser: ModuleType) -> None:
         splitter.feed(b"NOOP %d\r\n" % number)
     splitter.feed(b"QUIT")
     assert [splitter.next_line() for _ in range(1000)] == [b"NOOP %d" % number for number in range(1000)]
-    assert (splitter.next_line(), splitter.pending, splitter.take_rest()) == (None, 4, b"QUIT")
+    assert (splitter.next_line(), splitter.pending, splitter.take(4)) == (None, 4, b"QUIT")
 
 
 def test_rest_of_an_over_long_line(parser: ModuleType) -> None:
-    """After `take_rest` a splitter is as new: what was dropped before says nothing of what comes."""
+    """After `take` a splitter is as new: what was dropped before says nothing of what comes."""
     splitter = parser.LineSplitter(8)
     splitter.feed(b"x" * 20)
     assert splitter.next_line() is None
-    assert splitter.take_rest() == b""
+    assert splitter.take(8) == b""
     splitter.feed(b"NOOP\r\n")
     assert splitter.next_line() == b"NOOP"
+
+
+def test_bytes_between_lines(parser: ModuleType) -> None:
+    """What `take` leaves is cut into lines."""
+    splitter = parser.LineSplitter(16)
+    splitter.feed(b"BDAT 5\r\na\r\nb\nNOOP\r\nQU")
+    assert splitter.next_line() == b"BDAT 5"
+    assert (splitter.take(5), splitter.next_line(), splitter.take(100)) == (b"a\r\nb\n", b"NOOP", b"QU")
+    with pytest.raises(ValueError, match="negative"):
+        splitter.take(-1)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Compared after every piece and not at the end only, so that a result that comes too early or too late is a difference.
 """
 
+from itertools import zip_longest
 from typing import Any
 
 import pytest
@@ -74,7 +75,20 @@ def assert_lines_equal(stream: list[bytes], limit_bytes: int) -> None:
             line = oracle.next_line()
             assert compiled.next_line() == line
             assert compiled.pending == oracle.pending
-    assert compiled.take_rest() == oracle.take_rest()
+    assert compiled.take(limit_bytes) == oracle.take(limit_bytes)
+    assert compiled.pending == oracle.pending
+
+
+def assert_taken_equal(stream: list[bytes], limit_bytes: int, takes: list[int]) -> None:
+    """Lines, and bytes in between that are none, as commands and chunks come."""
+    compiled, oracle = _fastparse.LineSplitter(limit_bytes), _fastparse_py.LineSplitter(limit_bytes)
+    for piece, count in zip_longest(stream, takes[: len(stream)], fillvalue=0):
+        compiled.feed(piece)
+        oracle.feed(piece)
+        for _ in range(2):
+            assert compiled.next_line() == oracle.next_line()
+            assert compiled.take(count) == oracle.take(count)
+            assert compiled.pending == oracle.pending
 
 
 def assert_stuff_equal(stream: list[bytes]) -> None:
@@ -119,6 +133,11 @@ def test_what_is_not_stuffed(stream: list[bytes], limit_bytes: int) -> None:
 @given(stream=pieces(), limit_bytes=st.integers(2, 100))
 def test_lines(stream: list[bytes], limit_bytes: int) -> None:
     assert_lines_equal(stream, limit_bytes)
+
+
+@given(stream=pieces(), limit_bytes=st.integers(2, 100), takes=st.lists(st.integers(0, 30)))
+def test_lines_and_bytes(stream: list[bytes], limit_bytes: int, takes: list[int]) -> None:
+    assert_taken_equal(stream, limit_bytes, takes)
 
 
 @given(stream=pieces())
