@@ -35,14 +35,17 @@ ALLOWED = {
     "spool": ("errors", "envelope"),
     "server": (
         *("smtp", "policy", "spool.writer", "spool.large", "spool.queueid"),
-        *("child", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
+        *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
+        *("networks", "newlines"),
     ),
     "qmgr": ("spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
     ),
-    "supervisor": ("child", "config", "config_load", "endpoint", "errors", "log", "metrics", "pem", "tls_file"),
+    "supervisor": (
+        *("child", "clients_file", "config", "config_load", "endpoint", "errors", "log", "metrics", "pem", "tls_file"),
+    ),
 }
 
 # Foreign modules that a file may not import: by package, and for single files on top of that.

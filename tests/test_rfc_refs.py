@@ -30,6 +30,7 @@ RFCS = {
     3463: "Enhanced status codes",
     3464: "Delivery status notifications",
     3848: "Transmission types",
+    4291: "IPv6 addresses",
     4954: "AUTH",
     5321: "SMTP",
     5322: "Internet Message Format",
