@@ -7,18 +7,19 @@ that could not is `None`, whatever its type says.
 import os
 import pwd
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from mta.config import Config, Domains, Listen, Queue, Route, Transport
+from mta import config_listen
+from mta.config import Config, Domains, Queue, Route, Tls, Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import shown
-from mta.endpoint import Unix, parse_listen, parse_next_hop
+from mta.endpoint import Unix, parse_next_hop
 from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
 
@@ -28,13 +29,16 @@ USED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}  # which kinds of tra
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-def check(parts: dict[str, Any]) -> list[Fault]:
-    """All faults of the readable `parts` of a configuration (fields of `Config`). Looks up the user; no other I/O."""
+def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]:
+    """The faults of the readable `parts` of a configuration (fields of `Config`), limits apart.
+
+    `unreadable` are the paths of what could not be read: it has been told, and its absence is no fault. Looks up the
+    user; no other I/O.
+    """
     checks: dict[str, Callable[[Any], Iterator[Fault]]] = {
         "hostname": _hostname,
         "spool": _spool,
         "user": _user,
-        "listen": _listen,
         "domains": _domains,
         "queue": _queue,
         "transport": _transports,
@@ -42,7 +46,8 @@ def check(parts: dict[str, Any]) -> list[Fault]:
     faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
     if "route" in parts:
         faults += _routes(parts["route"], parts.get("transport"))
-    return faults
+    faults += config_listen.check(parts, unreadable)
+    return [fault for fault in faults if fault[0] not in unreadable]
 
 
 def check_whole(config: Config) -> list[Fault]:
@@ -59,7 +64,8 @@ def complete(config: Config, folder: Path) -> Config:
         domains=replace(config.domains, local=[_a_labels(name) for name in config.domains.local]),
         transport={name: _placed(transport, folder) for name, transport in config.transport.items()},
         route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
-        log=replace(config.log, file=_absolute(folder, config.log.file) if config.log.file else ""),
+        tls=_tls(config.tls, folder),
+        log=replace(config.log, file=_absolute(folder, config.log.file)),
     )
 
 
@@ -86,24 +92,6 @@ def _user(user: str) -> Iterator[Fault]:
             pwd.getpwnam(user)
         except (KeyError, ValueError):
             yield ("user",), f"there is no user {shown(user)} on this machine"
-
-
-def _listen(listens: list[Listen | None]) -> Iterator[Fault]:
-    if not listens:
-        yield ("listen",), "at least one [[listen]] is needed"
-    seen: dict[tuple[str, int], int] = {}
-    for number, listen in enumerate(listens):
-        if listen is None or listen.address is None:
-            continue
-        path: KeyPath = ("listen", number, "address")
-        try:
-            address = parse_listen(listen.address)
-        except ValueError as error:
-            yield path, f"{shown(listen.address)} given; {error} is allowed"
-            continue
-        if address in seen:
-            yield path, f"{shown(listen.address)} is there already, in listen[{seen[address]}]"
-        seen.setdefault(address, number)
 
 
 def _domains(domains: Domains) -> Iterator[Fault]:
@@ -225,5 +213,20 @@ def _placed(transport: Transport, folder: Path) -> Transport:
     return transport
 
 
+def _tls(tls: Tls, folder: Path) -> Tls:
+    """With absolute paths."""
+    return replace(
+        tls,
+        certificate=_absolute(folder, tls.certificate),
+        key=_absolute(folder, tls.key),
+        client_ca=_absolute(folder, tls.client_ca),
+        extra=[
+            replace(pair, certificate=_absolute(folder, pair.certificate), key=_absolute(folder, pair.key))
+            for pair in tls.extra
+        ],
+    )
+
+
 def _absolute(folder: Path, path: str) -> str:
-    return os.path.normpath(folder / path)
+    """A path that does not depend on the working directory; none stays none."""
+    return os.path.normpath(folder / path) if path else ""

@@ -11,8 +11,16 @@ from msgspec.structs import replace
 
 from mta.config import WORKER_LIMITS, Limits, Listen
 from mta.config_lines import Fault, Path
+from mta.config_listen import network_faults
 
 RECIPIENTS_MIN = 100  # RFC 5321 section 4.5.3.1.8
+
+ORDERED = (
+    ("soft_errors", "errors"),
+    ("command_timeout_s", "session_timeout_s"),
+    ("data_timeout_s", "session_timeout_s"),
+)
+"""Pairs of keys of which the second, where it is smaller, leaves the first without effect."""
 
 
 class LimitsGiven:
@@ -68,5 +76,15 @@ def _faults(path: Path, limits: Limits, own: frozenset[str], given: frozenset[st
             (*path, "recipients"),
             f"{limits.recipients} given; at least {RECIPIENTS_MIN} is needed (RFC 5321 section 4.5.3.1.8)",
         )
-    if own & {"large_bytes", "memory_bytes"} and limits.large_bytes > limits.memory_bytes:
+    if path == ("limits",) and limits.large_bytes > limits.memory_bytes:
         yield (*path, "large_bytes"), f"{limits.large_bytes} given; no more than memory_bytes is allowed"
+    for low, high in ORDERED:
+        # Set both, they contradict each other; a default that is out of reach is no mistake.
+        if {low, high} <= given and own & {low, high} and getattr(limits, low) > getattr(limits, high):
+            low_value, high_value = f"{getattr(limits, low):g}", f"{getattr(limits, high):g}"
+            if low in own:
+                yield (*path, low), f"{low_value} given; no more than {high} ({high_value}) is allowed"
+            else:
+                yield (*path, high), f"{high_value} given; no less than {low} ({low_value}) is allowed"
+    if "client_exempt" in own:
+        yield from network_faults((*path, "client_exempt"), limits.client_exempt)

@@ -1,7 +1,8 @@
 """Reads a configuration file and checks all of it: every fault is reported at once, with file and line.
 
 `msgspec` stops at the first fault, so tables are taken apart here, field by field, along the structs of `mta.config`;
-what the values mean, singly and together, is then checked by `mta.config_check`.
+what the values mean, singly and together, is then checked by `mta.config_check`, `mta.config_listen` and
+`mta.config_limits`.
 """
 
 import difflib
@@ -47,9 +48,10 @@ def parse(text: str, file: str) -> Config:
         raise ConfigError([_syntax_error(str(error), text, file)]) from None
     reader = _Reader()
     parts = reader.fields(Config, data, ())
-    limits = LimitsGiven(data, (path for path, _ in reader.faults))
+    unreadable = {path for path, _ in reader.faults}
+    limits = LimitsGiven(data, unreadable)
     parts = limits.overlay(parts)
-    faults = reader.faults + config_check.check(parts) + list(limits.check(parts))
+    faults = reader.faults + config_check.check(parts, unreadable) + list(limits.check(parts))
     if not faults:
         config = config_check.complete(Config(**parts), Path(file).absolute().parent.resolve())
         faults = config_check.check_whole(config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.config import Config, Limits
+from mta.config import Config, Limits, Tls
 from mta.config_load import load, parse
 from mta.errors import EX_CONFIG, ConfigError
 
@@ -243,3 +243,266 @@ def test_hostile_values_do_not_break_the_lines_of_the_report() -> None:
 def test_next_hops(host: str) -> None:
     text = GOOD.replace('"maildir"', '"lmtp"').replace('path = "mail/{domain}/{local}"', f'host = "{host}"')
     assert read(text).transport["store"].host == host
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Limits of listeners
+
+
+def test_limits_of_a_listener_lie_over_those_of_all() -> None:
+    text = GOOD.replace(
+        "[domains]",
+        "[listen.limits]\nerrors = 7\nclient_exempt = ['192.0.2.0/24']\n"
+        "[[listen]]\naddress = '127.0.0.1:2526'\nlimits = { data_rate = 0, errors = 20 }\n"
+        "[[listen]]\naddress = '127.0.0.1:2527'\n"
+        "[limits]\nerrors = 9\nconnections = 33\ndata_rate = 7\n[domains]",
+    )
+    config = read(text)
+    assert config.limits == Limits(errors=9, connections=33, data_rate=7)
+    assert [listen.limits for listen in config.listen] == [
+        Limits(errors=7, connections=33, data_rate=7, client_exempt=["192.0.2.0/24"]),
+        Limits(errors=20, connections=33, data_rate=0),  # 20 is the default, and yet was set
+        config.limits,
+    ]
+
+
+def test_limits_without_any_table() -> None:
+    assert read(GOOD).listen[0].limits == Limits()
+
+
+def test_a_limit_that_cannot_be_read_is_that_of_all() -> None:
+    """No fault follows from the default that would have stood in its place."""
+    text = GOOD.replace(
+        "[domains]",
+        "[listen.limits]\nsoft_errors = 15\nerrors = 'many'\n[limits]\nerrors = 30\n[domains]",
+    )
+    assert faults(text) == ['7: listen[0].limits.errors: "many" given; a whole number from 1 to 1000000 is allowed']
+
+
+@pytest.mark.parametrize(
+    ("top", "own", "expected"),
+    [
+        ("", "connections = 5", "6: listen[0].limits.connections: counts for a worker as a whole; it is allowed in [l"),
+        ("", "memory_bytes = 1048576", "6: listen[0].limits.memory_bytes: counts for a worker as a whole"),
+        ("", "large_bytes = 4096", "6: listen[0].limits.large_bytes: counts for a worker as a whole"),
+        ("", "recipients = 99", "6: listen[0].limits.recipients: 99 given; at least 100 is needed (RFC 5321"),
+        ("", "error = 5", "6: listen[0].limits.error: unknown key; did you mean 'errors'?"),
+        ("", "hops = 29", "6: listen[0].limits.hops: 29 given; a whole number from 30 to 10000"),
+        ("", "client_exempt = ['::1', '::1/64']", '6: listen[0].limits.client_exempt[1]: "::1/64" has bits behind its'),
+        ("client_exempt = ['localhost']", "", '7: limits.client_exempt[0]: "localhost" is no network; an address or'),
+        ("soft_errors = 5\nerrors = 4", "", "7: limits.soft_errors: 5 given; no more than errors (4) is allowed"),
+        (
+            "soft_errors = 5",
+            "errors = 4",
+            "6: listen[0].limits.errors: 4 given; no less than soft_errors (5) is allowed",
+        ),
+        (
+            "errors = 4",
+            "soft_errors = 5",
+            "6: listen[0].limits.soft_errors: 5 given; no more than errors (4) is allowed",
+        ),
+        (
+            "",
+            "command_timeout_s = 2.5\nsession_timeout_s = 2",
+            "6: listen[0].limits.command_timeout_s: 2.5 given; no more than session_timeout_s (2) is allowed",
+        ),
+        (
+            "session_timeout_s = 60\ndata_timeout_s = 61",
+            "",
+            "8: limits.data_timeout_s: 61 given; no more than session_timeout_s (60) is allowed",
+        ),
+    ],
+)
+def test_fault_in_limits(top: str, own: str, expected: str) -> None:
+    """One at a time, and told once: what [limits] has wrong is not repeated for each listener."""
+    text = GOOD.replace("[domains]", f"[listen.limits]\n{own}\n[limits]\n{top}\n[domains]".replace("\n\n", "\n"))
+    found = faults(text)
+    assert len(found) == 1
+    assert found[0].startswith(expected), found
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        "errors = 3",  # the default of soft_errors is out of reach, which harms nobody
+        "session_timeout_s = 60",
+        "stress_timeout_s = 3600",
+        "soft_errors = 20\nerrors = 20",
+        "error_delay_s = 0\ndata_rate = 0",
+        "client_connections = 1\nclient_ipv4_prefix = 8\nclient_ipv6_prefix = 16\nclient_exempt = []",
+    ],
+)
+def test_no_fault_in_limits(limits: str) -> None:
+    read(GOOD.replace("[domains]", f"[listen.limits]\n{limits}\n[limits]\n{limits}\n[domains]"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Listeners and TLS
+
+TLS = "[tls]\ncertificate = 'cert.pem'\nkey = 'keys/../key.pem'\n"
+
+
+def test_paths_of_certificates_count_from_the_folder_of_the_file() -> None:
+    extra = "[[tls.extra]]\ncertificate = '/srv/rsa.pem'\nkey = 'rsa.key'\n"
+    tls = read(GOOD + TLS + "client_ca = 'ca.pem'\n" + extra).tls
+    assert (tls.certificate, tls.key, tls.client_ca) == ("/etc/mta/cert.pem", "/etc/mta/key.pem", "/etc/mta/ca.pem")
+    assert (tls.extra[0].certificate, tls.extra[0].key) == ("/srv/rsa.pem", "/etc/mta/rsa.key")
+    assert read(GOOD).tls == Tls()
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        "tls = 'required'",
+        "tls = 'implicit'\nproxy_protocol = ['192.0.2.1', '2001:db8::/32', '0.0.0.0/0']",
+        "tls = 'required'\nclient_certificates = 'require'",
+        "protocol = 'lmtp'",
+        "refuse_early = []",
+        "refuse_early = ['data', 'ehlo', 'helo', 'greeting']",
+    ],
+)
+def test_good_listeners(listen: str) -> None:
+    read(GOOD.replace("[domains]", f"{listen}\n[domains]") + TLS + "client_ca = 'ca.pem'\n")
+
+
+@pytest.mark.parametrize(
+    ("listen", "tls", "expected"),
+    [
+        ("tls = 'required'", "", '5: listen[0].tls: "required" given; without tls.certificate "none" or "optional" is'),
+        ("tls = 'implicit'", "", '5: listen[0].tls: "implicit" given; without tls.certificate'),
+        ("tls = 'on'", TLS, '5: listen[0].tls: "on" given; one of "implicit", "none", "optional", "required" is allow'),
+        (
+            "tls = 'required'\nclient_certificates = 'require'",
+            TLS,
+            '6: listen[0].client_certificates: "require" given; without tls.client_ca "none" or "ask" is allowed',
+        ),
+        (
+            "client_certificates = 'require'",
+            TLS + "client_ca = 'ca.pem'",
+            '5: listen[0].client_certificates: "require" given; it needs tls = "required" or "implicit" here',
+        ),
+        ("proxy_protocol = ['::1/128', 'x']", "", '5: listen[0].proxy_protocol[1]: "x" is no network; an address or a'),
+        (
+            "xclient = ['192.0.2.1/24']",
+            "",
+            '5: listen[0].xclient[0]: "192.0.2.1/24" has bits behind its prefix; "192.0.2.0/24" or "192.0.2.1" is allow',
+        ),
+        ("xforward = [\n'127.0.0.1',\n'[::1]']", "", '7: listen[0].xforward[1]: "[::1]" is no network'),
+        ("xforward = '127.0.0.1'", "", '5: listen[0].xforward: "127.0.0.1" given; a list, of a text each is allowed'),
+        (
+            "refuse_early = ['ehlo', 'starttls']",
+            "",
+            '5: listen[0].refuse_early[1]: "starttls" given; one of "data", "ehlo", "greeting", "helo" is allowed',
+        ),
+        (
+            "refuse_early = ['ehlo',\n'data', 'ehlo']",
+            "",
+            '6: listen[0].refuse_early[2]: "ehlo" is there already; each once is allowed',
+        ),
+        ("", "[tls]\ncertificate = 'c'", "13: tls.key: is missing; tls.certificate needs it"),
+        ("", "[tls]\nkey = 'c'", "13: tls.certificate: is missing; tls.key needs it"),
+        (
+            "",
+            "[[tls.extra]]\ncertificate = 'c'\nkey = 'k'",
+            "13: tls.certificate: is missing; [[tls.extra]] needs it",
+        ),
+        ("", TLS + "[[tls.extra]]\ncertificate = 'c'", "16: tls.extra[0].key: is missing; a text is needed"),
+        ("", TLS + "[[tls.extra]]\ncertificate = ''\nkey = 'k'", "17: tls.extra[0].certificate: the path of a PEM fil"),
+        ("", TLS + 'client_ca = "a\\u0000b"', "16: tls.client_ca: the path of a PEM file is needed"),
+        (
+            "",
+            TLS + "[[tls.extra]]\ncertificate = './cert.pem'\nkey = 'k'",
+            '17: tls.extra[0].certificate: "./cert.pem" is there already, in tls.certificate',
+        ),
+        (
+            "",
+            TLS + "[[tls.extra]]\ncertificate = 'b'\nkey = 'k'\n[[tls.extra]]\nkey = 'k'\ncertificate = 'b'",
+            '21: tls.extra[1].certificate: "b" is there already, in tls.extra[0].certificate',
+        ),
+        ("", "[tls]\nmin_version = '1.1'", '14: tls.min_version: "1.1" given; one of "1.2", "1.3" is allowed'),
+        # What cannot be read is told once, and nothing follows from it.
+        ("tls = 'required'", "[tls]\ncertificate = 5", "15: tls.certificate: 5 given; a text is allowed"),
+        ("tls = 'required'", "tls = 5", "1: tls: 5 given; a table is needed"),
+        ("", "[tls]\ncertificate = 'c'\nkey = 5", "15: tls.key: 5 given; a text is allowed"),
+        (
+            "tls = 'required'\nclient_certificates = 'require'",
+            TLS + "client_ca = 5",
+            "18: tls.client_ca: 5 given; a text is allowed",
+        ),
+    ],
+)
+def test_fault_in_listeners_and_tls(listen: str, tls: str, expected: str) -> None:
+    text = GOOD.replace("[domains]", f"{listen}\n[domains]") if listen else GOOD
+    found = faults(f"{tls}\n{text}" if tls == "tls = 5" else text + tls)
+    assert len(found) == 1
+    assert found[0].startswith(expected), found
+
+
+def test_lmtp_on_the_port_of_smtp() -> None:
+    text = GOOD.replace("127.0.0.1:2525", "127.0.0.1:25").replace("[domains]", "protocol = 'lmtp'\n[domains]")
+    assert faults(text) == [
+        '5: listen[0].protocol: "lmtp" given; on port 25 only "smtp" is allowed (RFC 2033 section 5)'
+    ]
+
+
+def test_all_faults_of_nested_tables_at_once() -> None:
+    text = """\
+hostname = "mx.example.org"
+spool = "x"
+[[listen]]
+address = "127.0.0.1:25"
+tls = "required"
+protocol = "lmtp"
+[listen.limits]
+recipients = 1
+bounces = 5
+
+[[listen]]
+address = "[::1]:26"
+xclient = ["10.0.0.1/8",
+  "x"]
+limits.connections = 0
+limits.client_exempt = [
+  "127.0.0.0/8", 7,
+  "y"]
+
+[[listen]]
+address = "[::1]:26"
+limits = { hops = 5, client_connections = 0 }
+[listen.limit]
+[limits]
+hops = 1
+[tls]
+key = "x"
+[[tls.extra]]
+key = "k"
+[[tls.extra]]
+certificate = "a"
+key = 5
+[domains]
+[[route]]
+recipients = ["*"]
+transport = "s"
+[transport.s]
+kind = "discard"
+"""
+    told = [fault.split(": ")[:2] for fault in faults(text)]
+    assert told == [
+        ["5", "listen[0].tls"],
+        ["6", "listen[0].protocol"],
+        ["8", "listen[0].limits.recipients"],
+        ["9", "listen[0].limits.bounces"],
+        ["13", "listen[1].xclient[0]"],
+        ["14", "listen[1].xclient[1]"],
+        ["15", "listen[1].limits.connections"],
+        ["17", "listen[1].limits.client_exempt[1]"],
+        ["18", "listen[1].limits.client_exempt[2]"],
+        ["21", "listen[2].address"],
+        ["22", "listen[2].limits.hops"],
+        ["22", "listen[2].limits.client_connections"],
+        ["23", "listen[2].limit"],
+        ["25", "limits.hops"],
+        ["26", "tls.certificate"],
+        ["28", "tls.extra[0].certificate"],
+        ["32", "tls.extra[1].key"],
+    ]
