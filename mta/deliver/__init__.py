@@ -3,8 +3,9 @@
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
 is one message for some of its recipients by one transport. There is one file a transport: `discard`; `maildir`, with
 `mailbox` for the folders and `disk` for the system calls; and `relay` for SMTP and LMTP, with `endpoint` for the
-address of the next hop, `peer` for a connection and `turns` for when it sends (the conversation itself, without I/O,
-is `mta.smtp.client`). `messages` reads from the spool, `recent` remembers what was delivered. `main` joins them.
+address of the next hop, `peer` for a connection, `framing` for the form that content has on it and `turns` for when
+it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
+remembers what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard ends its jobs on the spot. Maildir hands whole batches to native threads,
@@ -16,6 +17,12 @@ What is stored
     follows the message byte for byte as it stands in the spool, CR LF included: nothing is turned into local line
     ends. Each recipient gets a file of its own, even where two share a mailbox. The outcome is reported after the
     file, its name and every folder made for it are on disk.
+
+What is sent
+    SMTP and LMTP pass on what the sender asked for as far as the next hop offers it: DSN, SMTPUTF8, 8BITMIME. Content
+    goes byte for byte, with two exceptions. Where it has a CR, an LF or a NUL that could be taken for a part of a line
+    end, it is normalised (`mta.newlines`), so that no next hop finds the end of the message, or a second one, in it.
+    And binary content is for next hops with BINARYMIME; for others it fails, since a conversion would break signatures.
 
 Invariants
     Every job ends with exactly one outcome, or is forgotten because the connection to the queue manager is gone; then

@@ -22,10 +22,12 @@ from gevent.hub import get_hub
 from gevent.socket import wait_write
 from greenlet import getcurrent
 
+from mta.deliver.framing import Chunk, normalised
 from mta.deliver.turns import Turns
 from mta.errors import PeerError
 from mta.fastparse import Stuffer
-from mta.smtp.client import Client, Mail, Step
+from mta.smtp.client import Client, Step
+from mta.smtp.client_mail import Mail
 
 RECEIVE_BYTES = 4096  # replies are short
 SLOWEST_BYTES_S = 1000  # content to a next hop slower than this is not worth waiting for
@@ -66,7 +68,7 @@ class Connection:
         """Send one mail; afterwards the client has its verdicts. Waits.
 
         `chunks` gives the content, and is called once when the server wants it. What it raises goes to the caller, and
-        the connection cannot be used any more.
+        the connection cannot be used any more; so it is after `ValueError` for content of another size than the mail's.
         """
         client = self.client
         client.begin(mail)
@@ -74,7 +76,8 @@ class Connection:
         self._converse()
         if client.step is Step.CONTENT:
             self._deadline_at = monotonic() + self._timeout_s + mail.size_bytes / SLOWEST_BYTES_S
-            self._send_content(chunks())
+            content = normalised(chunks()) if mail.bare_newlines and not mail.binary else chunks()
+            self._send_content(content, Chunk(mail.size_bytes) if client.chunked else Stuffer())
         if client.step is Step.READ:
             self._deadline_at = monotonic() + 2 * self._timeout_s
             self._converse()
@@ -90,19 +93,23 @@ class Connection:
                 self._wait(self._readable)
                 self._receive()
 
-    def _send_content(self, chunks: Iterable[bytes]) -> None:
-        """Content and its end, in one write where there is one chunk."""
-        stuffer = Stuffer()
+    def _send_content(self, pieces: Iterable[bytes], framing: Stuffer | Chunk) -> None:
+        """Content and its end, in one write where there is one piece. The last one waits until it is known to be."""
+        client = self.client
+        head = client.take_output()
         held = b""
-        for chunk in chunks:
+        for piece in pieces:
+            if not piece:
+                continue
             if held:
-                self._send((held,))
-                if self.client.step is not Step.CONTENT:
+                self._send((head, held))
+                head = b""
+                if client.step is not Step.CONTENT:
                     return  # refused or lost in the middle
-            held = stuffer.feed(chunk)
-        self._send((held, stuffer.finish()))
-        if self.client.step is Step.CONTENT:
-            self.client.content_sent()
+            held = framing.feed(piece)
+        self._send((head, held, framing.finish()))
+        if client.step is Step.CONTENT:
+            client.content_sent()
 
     def _send(self, pieces: Sequence[bytes]) -> None:
         """Send all, unless the conversation ends meanwhile. Goes on reading while the server does not.

@@ -17,18 +17,20 @@ from collections import deque
 from time import monotonic
 
 import gevent
+import msgspec
 from gevent.hub import get_hub
 
 from mta import log
 from mta.config import Transport as Settings
-from mta.deliver.attempt import DEFERRED, DELIVERED, Work
+from mta.deliver.attempt import DEFERRED, DELIVERED, FAILED, Work
 from mta.deliver.endpoint import Endpoint
 from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import ConnectError, Connection, connect
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
 from mta.ipc import Result
-from mta.smtp.client import Client, Mail, Protocol, Step
+from mta.smtp.client import Client, Protocol, Step
+from mta.smtp.client_mail import Mail
 
 IDLE_S = 5.0  # servers keep an idle connection for minutes, or for 10 s when they are busy (Postfix)
 SWEEP_S = 0.5  # deadlines are looked at so often, and more often where they are short
@@ -122,6 +124,12 @@ class Relay:
             message = self._messages.read(work.job.location)
         except SpoolError as error:
             work.settle_read(None, self._endpoint.label, [], error)
+            return
+        # RFC 8689 section 5: this transport has no TLS, so the message can go no further. LMTP is final delivery, as a
+        # maildir is: behind that the request has no meaning (RFC 8689 section 4.4).
+        if message.envelope.require_tls and self._protocol is Protocol.SMTP:
+            text = "the message requires TLS, and this transport has none"
+            work.settle_all(message.envelope, self._endpoint.label, FAILED, "5.7.30", text)
             return
         reused = courier.connection is not None
         while True:
@@ -242,9 +250,40 @@ def _mail(message: Message, recipients: tuple[int, ...], client: Client) -> Mail
     addresses = [envelope.recipients[index] for index in recipients]
     smtputf8 = envelope.smtputf8
     if smtputf8 and not client.offers(b"SMTPUTF8"):
-        header = next(iter(message.chunks()), b"").partition(b"\r\n\r\n")[0]
-        smtputf8 = not all(part.isascii() for part in (envelope.sender, *addresses, header))
-    return Mail(envelope.sender, addresses, message.size_bytes, envelope.eight_bit, smtputf8)
+        is_ascii = all(address.isascii() for address in (envelope.sender, *addresses))
+        smtputf8 = not (is_ascii and _has_ascii_header(message))
+    mail = Mail(
+        envelope.sender,
+        addresses,
+        message.size_bytes,
+        envelope.eight_bit,
+        smtputf8,
+        envelope.binary,
+        envelope.bare_newlines,
+    )
+    dsn = envelope.dsn
+    if dsn is None:
+        return mail
+    return msgspec.structs.replace(
+        mail,
+        ret=dsn.ret,
+        envid=dsn.envid,
+        notify=[dsn.notify[index] for index in recipients],
+        orcpt=[dsn.orcpt[index] for index in recipients],
+    )
+
+
+def _has_ascii_header(message: Message) -> bool:
+    """Whether nothing up to the first empty line needs SMTPUTF8. Reads no further; raises `SpoolError`."""
+    before = b""
+    for chunk in message.chunks():
+        header, empty_line, _ = (before + chunk).partition(b"\r\n\r\n")
+        if not header.isascii():
+            return False
+        if empty_line:
+            break
+        before = header[-3:]
+    return True
 
 
 def make(settings: Settings, hostname: str, messages: Messages) -> Relay:

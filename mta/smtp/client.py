@@ -4,11 +4,13 @@ How a `Client` is driven: give it what arrives with `receive`, send what `take_o
 
     READ     wait for bytes
     READY    nobody waits for anybody: `begin` a transaction, or leave the connection idle
-    CONTENT  send the content, stuffed, and its end (`mta.fastparse.Stuffer`); then call `content_sent`
+    CONTENT  send what `take_output` returns, and the content behind it: stuffed, with its end
+             (`mta.fastparse.Stuffer`), or where it is `chunked` just as it is; then call `content_sent`
     CLOSED   close the connection; `failure` says why
 
 When a transaction is over (`step` is READY or CLOSED), `verdicts` has one for each recipient. With PIPELINING
-(RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one before.
+(RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one before. BDAT
+(`mta.smtp.client_mail` says when) waits for all replies in either case, and is not sent where nobody was accepted.
 
 Codes are judged by their first digit (RFC 5321 section 4.2.1). 421 ends the connection wherever it comes. So does
 what no server may say: garbage, 250 to DATA, a reply nobody asked for. Recipients not decided by then are deferred. A
@@ -19,15 +21,10 @@ cannot take it have died out, and a conversion breaks signatures).
 """
 
 import enum
-from collections.abc import Sequence
 
-import msgspec
-
+from mta.smtp import client_mail
+from mta.smtp.client_mail import CHUNK, DATA, DEFERRED, DELIVERED, MAIL, RECIPIENT, Commands, Mail, Verdict
 from mta.smtp.client_reply import Reply, ReplyReader
-
-DELIVERED = 2
-DEFERRED = 4
-FAILED = 5
 
 
 class Protocol(enum.Enum):
@@ -46,33 +43,12 @@ class Step(enum.Enum):
     CLOSED = enum.auto()
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """How a recipient, or a connection, fared: `status` 2, 4 or 5, the enhanced code, a line of printable ASCII."""
-
-    status: int
-    code: str
-    text: str
-
-
-class Mail(msgspec.Struct, frozen=True, gc=False):
-    """An envelope to send. Addresses as on the wire, without brackets; `smtputf8` asks for that parameter."""
-
-    sender: bytes
-    recipients: Sequence[bytes]
-    size_bytes: int
-    eight_bit: bool = False
-    smtputf8: bool = False
-
-
-# What the next reply answers, in words for people.
+# What the next reply answers, in words for people, besides what a mail's commands are called.
 _GREETING = "the connection"
 _EXTENDED_HELLO = "EHLO"
 _HELLO = "HELO"
 _NOTHING = "nothing"
 _RESET = "RSET"
-_MAIL = "MAIL"
-_RECIPIENT = "RCPT"
-_DATA = "DATA"
 _CONTENT = "the message"
 _END = "the end of the message"
 _EMPTY_END = "the end of no message"
@@ -83,8 +59,8 @@ class _Transaction:
 
     __slots__ = ("accepted", "answered", "commands", "mail_accepted", "sent", "verdicts")
 
-    def __init__(self, recipients: int, commands: list[tuple[str, bytes]]) -> None:
-        self.commands = commands  # RSET where needed, MAIL, each RCPT, DATA
+    def __init__(self, recipients: int, commands: Commands) -> None:
+        self.commands = commands  # RSET where needed, MAIL, each RCPT, DATA or BDAT
         self.sent = 0
         self.answered = 0
         self.mail_accepted = False
@@ -111,6 +87,7 @@ class Client:
         "_reader",
         "_reset_due",
         "_transaction",
+        "chunked",
         "failure",
         "replies",
         "step",
@@ -127,6 +104,7 @@ class Client:
         self._expect = _GREETING
         self._transaction = _Transaction(0, [])
         self._reset_due = False  # the server may still have a transaction open
+        self.chunked = False  # the content of the current transaction goes by BDAT
         self.step = Step.READ
         self.failure: Verdict | None = None
         self.replies = 0  # whole replies received; whoever keeps a deadline sees progress here
@@ -136,9 +114,9 @@ class Client:
             _HELLO: self._hello,
             _NOTHING: self._violation,
             _RESET: self._reset,
-            _MAIL: self._mail,
-            _RECIPIENT: self._recipient,
-            _DATA: self._data,
+            MAIL: self._mail,
+            RECIPIENT: self._recipient,
+            DATA: self._data,
             _CONTENT: self._early,
             _END: self._end,
             _EMPTY_END: self._empty_end,
@@ -154,7 +132,7 @@ class Client:
     @property
     def untouched(self) -> bool:
         """The server has not answered the current transaction's MAIL: it can be begun again elsewhere."""
-        return self._expect in (_RESET, _MAIL)
+        return self._expect in (_RESET, MAIL)
 
     def offers(self, keyword: bytes) -> bool:
         """Whether the server announced an extension (upper case)."""
@@ -188,27 +166,26 @@ class Client:
 
         Raises `ValueError` for addresses that cannot stand in a command.
         """
-        limit = self._keywords.get(b"SIZE", b"")
-        ruled_out = None
-        if limit.isdigit() and 0 < int(limit) < mail.size_bytes:  # RFC 1870 section 6.1
-            ruled_out = Verdict(FAILED, "5.3.4", f"the next hop takes at most {int(limit)} bytes")
-        elif mail.smtputf8 and not self.offers(b"SMTPUTF8"):  # RFC 6531 section 3.2
-            ruled_out = Verdict(FAILED, "5.6.7", "the message needs SMTPUTF8, which the next hop does not offer")
+        ruled_out = client_mail.ruled_out(mail, self._keywords)
         if ruled_out is not None:
             self._transaction = _Transaction(len(mail.recipients), [])
             self._transaction.decide(ruled_out)
             return
-        commands = self._commands(mail)
-        group = b"".join([line for _, line in commands])
-        if not group.count(b"\n") == group.count(b"\r") == len(commands):
-            raise ValueError(f"an address with a line end: {group!r}")
+        commands = client_mail.commands(mail, self._keywords)
+        self.chunked = commands[-1][0] is CHUNK
+        if self._reset_due:
+            commands.insert(0, (_RESET, b"RSET\r\n"))
+        group = commands[:-1] if self.chunked else commands
+        output = b"".join([line for _, line in group])
+        if not output.count(b"\n") == output.count(b"\r") == len(group):
+            raise ValueError(f"an address with a line end: {output!r}")
         self._reset_due = False
         self._transaction = _Transaction(len(mail.recipients), commands)
         self.step = Step.READ
         self._expect = commands[0][0]
         if self._pipelining:
-            self._output = group
-            self._transaction.sent = len(commands)
+            self._output = output
+            self._transaction.sent = len(group)
         else:
             self._send_next()
 
@@ -219,20 +196,6 @@ class Client:
 
     # --- commands
 
-    def _commands(self, mail: Mail) -> list[tuple[str, bytes]]:
-        parameters = b""
-        if b"SIZE" in self._keywords:
-            parameters = b" SIZE=%d" % mail.size_bytes
-        if mail.eight_bit and b"8BITMIME" in self._keywords:
-            parameters += b" BODY=8BITMIME"
-        if mail.smtputf8:
-            parameters += b" SMTPUTF8"
-        commands = [(_RESET, b"RSET\r\n")] if self._reset_due else []
-        commands.append((_MAIL, b"MAIL FROM:<%b>%b\r\n" % (mail.sender, parameters)))
-        commands += [(_RECIPIENT, b"RCPT TO:<%b>\r\n" % recipient) for recipient in mail.recipients]
-        commands.append((_DATA, b"DATA\r\n"))
-        return commands
-
     def _send_next(self) -> None:
         """The next command, for a server without PIPELINING."""
         transaction = self._transaction
@@ -240,17 +203,20 @@ class Client:
         transaction.sent += 1
 
     def _answered(self) -> None:
-        """A command before DATA has its answer, and the transaction goes on."""
+        """A command before the content has its answer, and the transaction goes on."""
         transaction = self._transaction
         transaction.answered += 1
         expect = transaction.commands[transaction.answered][0]
         self._expect = expect
         if transaction.sent > transaction.answered:
             return  # the next command has been sent
-        if expect is _DATA and not transaction.accepted:
-            self._over(reset_due=True)
-        else:
-            self._send_next()
+        if expect in (DATA, CHUNK) and not transaction.accepted:
+            self._over(reset_due=transaction.mail_accepted)
+            return
+        self._send_next()
+        if expect is CHUNK:
+            self._expect = _CONTENT
+            self.step = Step.CONTENT
 
     def _over(self, *, reset_due: bool = False) -> None:
         """The transaction has ended, and the connection can be used again."""
@@ -347,7 +313,7 @@ class Client:
         elif self._protocol is Protocol.SMTP:
             transaction.decide(self._verdict(reply))
             self._over()
-        else:  # RFC 2033 section 4.2: a reply for each accepted recipient, in order
+        else:  # RFC 2033 section 4.2, RFC 2033 section 4.3: a reply for each accepted recipient, in order
             transaction.verdicts[transaction.accepted.pop(0)] = self._verdict(reply)
             if not transaction.accepted:
                 self._over()

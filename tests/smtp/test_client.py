@@ -4,32 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.smtp.client import Client, Mail, Protocol, Step
-from mta.smtp.client_reply import LINE_BYTES, TEXT_CHARACTERS, Reply, ReplyReader, printable
-
-MAIL = Mail(b"a@example.net", (b"joe@example.org",), 100)
-TWO = Mail(b"", (b"joe@example.org", b"jim@example.org"), 100)
-PIPELINING = b"250-mx\r\n250-PIPELINING\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
-PLAIN = b"250 mx\r\n"
-
-
-def ready(hello: bytes = PIPELINING, protocol: Protocol = Protocol.SMTP) -> Client:
-    client = Client(b"me.example", protocol)
-    client.receive(b"220 mx ESMTP\r\n")
-    assert client.take_output() == protocol.value + b" me.example\r\n"
-    client.receive(hello)
-    assert client.step is Step.READY
-    return client
-
-
-def begun(mail: Mail = TWO, hello: bytes = PIPELINING, protocol: Protocol = Protocol.SMTP) -> Client:
-    client = ready(hello, protocol)
-    client.begin(mail)
-    return client
-
-
-def verdicts(client: Client) -> list[tuple[int, str]]:
-    return [(verdict.status, verdict.code) for verdict in client.verdicts]
+from mta.smtp.client import Client, Protocol, Step
+from mta.smtp.client_mail import Mail
+from mta.smtp.client_reply import LINE_BYTES
+from tests.support.sending import CHUNKING, MAIL, PIPELINING, PLAIN, TWO, begun, ready, verdicts
 
 
 def test_one_write_with_pipelining() -> None:
@@ -112,6 +90,7 @@ def test_parameters(hello: bytes, mail: Mail, line: bytes) -> None:
     [
         (PIPELINING, Mail(b"a", (b"b", b"c"), 1001), "5.3.4"),
         (PLAIN, Mail(b"a", (b"b", b"c"), 1, smtputf8=True), "5.6.7"),
+        (PIPELINING, Mail(b"a", (b"b", b"c"), 1, binary=True), "5.6.3"),
     ],
 )
 def test_announcements_that_rule_a_mail_out(hello: bytes, mail: Mail, code: str) -> None:
@@ -318,66 +297,11 @@ def test_texts_are_one_line_of_printable_ascii() -> None:
     assert verdict.text == "550 5.1.1 no\\x1b[31m such user \\xff\\x00\\x09! (in reply to RCPT)"
 
 
-# --- replies
-
-
-@pytest.mark.parametrize(
-    ("data", "replies"),
-    [
-        (b"250 ok\r\n", [Reply(250, (b"ok",))]),
-        (b"250\r\n", [Reply(250, (b"",))]),
-        (b"250-a\r\n250-\r\n250 c\r\n", [Reply(250, (b"a", b"", b"c"))]),
-        (b"250 a\n354 b\n", [Reply(250, (b"a",)), Reply(354, (b"b",))]),
-        (b"250 " + b"x" * 2000 + b"\r\n", [Reply(250, (b"x" * 2000,))]),
-        (b"250-a\r\n250 b\r\n250 c\r\n", [Reply(250, (b"a", b"b")), Reply(250, (b"c",))]),
-    ],
-)
-def test_replies_under_every_split(data: bytes, replies: list[Reply]) -> None:
-    for cut in range(len(data) + 1):
-        reader = ReplyReader()
-        assert reader.feed(data[:cut]) + reader.feed(data[cut:]) == replies
-        assert not reader.error
-
-
-def test_replies_in_front_of_garbage_count() -> None:
-    reader = ReplyReader()
-    assert reader.feed(b"250 ok\r\ngarbage\r\n250 ok\r\n") == [Reply(250, (b"ok",))]
-    assert reader.error == "no reply: garbage"
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"25\r\n",
-        b"2500 ok\r\n",
-        b"250ok\r\n",
-        b"650 ok\r\n",
-        b"199 ok\r\n",
-        b"abc ok\r\n",
-        b" 250 ok\r\n",
-        b"250-a\r\n354 b\r\n",
-        b"250-a\r\n250" + b" " * LINE_BYTES + b"\r\n",
-        b"250 " + b"x" * LINE_BYTES,
-    ],
-)
-def test_no_replies(data: bytes) -> None:
-    reader = ReplyReader()
-    assert reader.feed(data) == []
-    assert reader.error
-
-
-@given(st.binary(max_size=1000))
-def test_printable_is_printable_and_bounded(data: bytes) -> None:
-    text = printable(data)
-    assert text.isascii()
-    assert text.isprintable()
-    assert len(text) <= TEXT_CHARACTERS
-
-
-@given(st.lists(st.binary(max_size=60) | st.sampled_from([*FOUR, b"550 no\r\n", b"421 no\r\n"]), max_size=12))
-def test_any_bytes_end_in_order(pieces: list[bytes]) -> None:
+@given(pieces=st.lists(st.binary(max_size=60) | st.sampled_from([*FOUR, b"550 no\r\n", b"421 no\r\n"]), max_size=12))
+@pytest.mark.parametrize("hello", [PIPELINING, CHUNKING], ids=["data", "chunks"])
+def test_any_bytes_end_in_order(hello: bytes, pieces: list[bytes]) -> None:
     """Whatever a server says, the client is in one of its steps, and a loss gives everybody a verdict."""
-    client = begun()
+    client = begun(hello=hello)
     for piece in pieces:
         if client.step is Step.CLOSED:
             break
