@@ -29,6 +29,7 @@ import msgspec
 
 from mta.config import Log
 from mta.errors import ConfigError
+from mta.tls_facts import TlsFacts
 
 PAUSE_MS = 200  # people who watch a quiet log see each line at once; under load this makes 5 writes a second
 PENDING_PIECES = 300  # flushed when this much is pending: 150 lines, about 32 KiB
@@ -193,8 +194,10 @@ def _file(path: str) -> _Sink:
 # ---------------------------------------------------------------------------------------------------------------------
 # Lines
 
-_KINDS_KV = {"id": "%s", "text": "%s", "count": "%d", "seconds": "%.3f"}
-_KINDS_JSON = {"id": '"%s"', "text": "%s", "count": "%d", "seconds": "%.3f"}
+_KINDS_KV = {"id": "%s", "text": "%s", "flag": "%s", "count": "%d", "seconds": "%.3f"}
+_KINDS_JSON = {"id": '"%s"', "text": "%s", "flag": "%s", "count": "%d", "seconds": "%.3f"}
+
+_FLAGS = ("false", "true")
 
 
 class _Event:
@@ -351,6 +354,18 @@ _REFUSED = _Event(
     sender="text",
     to="text",
 )
+_TLS = _Event(
+    "tls",
+    session="id",
+    client="id",
+    version="id",
+    cipher="id",
+    server_name="text",
+    fingerprint="text",
+    verified="flag",
+    resumed="flag",
+)
+_TLS_FAILED = _Event("tls_failed", session="id", client="id", reason="text")
 _QUEUED = _Event(
     "queued",
     queue="id",
@@ -398,6 +413,18 @@ def refused(
     """
     texts = (_text(reply.rstrip(b"\r\n")), _text(sender), _text(recipient))
     _emit(_REFUSED.template % (queue_id, session, client, stage, reason, *texts))
+
+
+def tls(session: str, client: str, facts: TlsFacts) -> None:
+    """A TLS handshake succeeded; `fingerprint` and `verified` are about the client's certificate, if it has one."""
+    flags = (_FLAGS[facts.client_verified], _FLAGS[facts.resumed])
+    texts = (_text(facts.server_name), _text(facts.client_fingerprint))
+    _emit(_TLS.template % (session, client, facts.version, facts.cipher, *texts, *flags))
+
+
+def tls_failed(session: str, client: str, reason: str) -> None:
+    """A TLS handshake failed, or the session behind it did; `reason` is OpenSSL's word, or ours."""
+    _emit(_TLS_FAILED.template % (session, client, _text(reason)))
 
 
 def queued(

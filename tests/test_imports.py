@@ -36,7 +36,7 @@ ALLOWED = {
     "server": (
         *("smtp", "policy", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
-        *("networks", "newlines"),
+        *("networks", "newlines", "pem", "tls_facts", "tls_file"),
     ),
     "qmgr": ("spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (
