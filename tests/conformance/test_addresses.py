@@ -7,7 +7,6 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mta.policy.chain import Chain
 from mta.policy.recipient import LocalDomains
 from mta.policy.verdict import ACCEPT, Verdict
 from tests.support import memory
@@ -48,8 +47,7 @@ class Everywhere(LocalDomains):
 
 def answers(address: bytes) -> dict[str, list[int]]:
     """The codes of the answers to an address in MAIL and in RCPT; several when it breaks the line."""
-    chain = Chain(Everywhere([], "mx.example.org"), bare_newlines="refuse", hops=100, header_bytes=65536)
-    connection = MemoryConnection(memory.terms(), chain)
+    connection = MemoryConnection(memory.door(domains=Everywhere([], "mx.example.org")))
     declared = b"" if address.isascii() else b" SMTPUTF8"
     connection.receive(b"EHLO client.example.com\r\n")
     mail = connection.receive(b"MAIL FROM:<%b>%b\r\n" % (address, declared))

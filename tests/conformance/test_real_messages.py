@@ -76,7 +76,8 @@ def pieces(stream: bytes, rng: random.Random) -> Iterator[bytes]:
 def check(listener: str, messages: Iterator[tuple[str, bytes]]) -> int:
     """Send messages over one session in memory and compare; returns how many there were."""
     rng = random.Random(5321)
-    connection = MemoryConnection(memory.terms(message_bytes=MESSAGE_BYTES), memory.chain(bare_newlines=listener))
+    limits = {"message_bytes": MESSAGE_BYTES, "messages": 10_000}
+    connection = MemoryConnection(memory.door({"bare_newlines": listener, "refuse_early": [], "limits": limits}))
     count = 0
     for name, content in messages:
         count += 1

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.smtp.state import OUT_OF_ORDER, TRANSITIONS, State
+from mta.smtp.state import LMTP, SMTP, State
 from tests.support import memory
 from tests.support.memory import MemoryConnection
 
@@ -15,10 +15,13 @@ REPLY = re.compile(rb"(?:(\d{3})-[ -~]*\r\n(?:\1-[ -~]*\r\n)*\1 [ -~]*\r\n|(\d{3
 PLENTY = 1_000_000
 
 
-def connect(*, message_bytes: int = 4096, errors: int = PLENTY, bare_newlines: str = "refuse") -> MemoryConnection:
-    """A connection that has been greeted; by default it puts up with any number of errors."""
-    terms = memory.terms(message_bytes=message_bytes, errors=errors)
-    connection = MemoryConnection(terms, memory.chain(bare_newlines=bare_newlines))
+def connect(
+    *, message_bytes: int = 4096, errors: int = PLENTY, bare_newlines: str = "refuse", protocol: str = "smtp"
+) -> MemoryConnection:
+    """A connection that has been greeted; by default it puts up with any number of errors, and with early talkers."""
+    limits = {"message_bytes": message_bytes, "errors": errors, "soft_errors": errors, "junk_commands": PLENTY}
+    listen = {"bare_newlines": bare_newlines, "protocol": protocol, "tls": "none", "refuse_early": []}
+    connection = MemoryConnection(memory.door({**listen, "limits": limits}))
     connection.output = b""
     return connection
 
@@ -41,6 +44,9 @@ WAY_TO = {
     State.READY: b"EHLO client.example.com\r\n",
     State.MAIL: b"EHLO client.example.com\r\nMAIL FROM:<joe@example.com>\r\n",
     State.RCPT: b"EHLO client.example.com\r\nMAIL FROM:<joe@example.com>\r\nRCPT TO:<jane@example.org>\r\n",
+    State.BDAT: (
+        b"EHLO client.example.com\r\nMAIL FROM:<joe@example.com>\r\nRCPT TO:<jane@example.org>\r\nBDAT 3\r\na\r\n"
+    ),
 }
 LINES = {
     b"EHLO": b"EHLO client.example.com",
@@ -48,37 +54,54 @@ LINES = {
     b"MAIL": b"MAIL FROM:<jim@example.com>",
     b"RCPT": b"RCPT TO:<jack@example.org>",
     b"VRFY": b"VRFY jane",
+    b"BDAT": b"BDAT 0",
+    b"XCLIENT": b"XCLIENT ADDR=192.0.2.9",
+    b"XFORWARD": b"XFORWARD ADDR=192.0.2.9",
+    b"LHLO": b"LHLO client.example.com",
 }
-C, R, M, T, D, X = State.CONNECTED, State.READY, State.MAIL, State.RCPT, State.DATA, State.CLOSED
-# What RFC 5321 section 4.1.4 and section 4.3.2 want: for each command, the code and the next state in C, R, M and T.
+C, R, M, T, B, D, X = State.CONNECTED, State.READY, State.MAIL, State.RCPT, State.BDAT, State.DATA, State.CLOSED
+# What RFC 5321 section 4.1.4 and section 4.3.2 want, for BDAT RFC 3030 section 2: for each command, the code and the
+# next state in C, R, M, T and B.
 EXPECTED = {
-    b"EHLO": [(250, R), (250, R), (250, R), (250, R)],
-    b"HELO": [(250, R), (250, R), (250, R), (250, R)],
-    b"MAIL": [(503, C), (250, M), (503, M), (503, T)],
-    b"RCPT": [(503, C), (503, R), (250, T), (250, T)],
-    b"DATA": [(503, C), (503, R), (503, M), (354, D)],
-    b"RSET": [(250, C), (250, R), (250, R), (250, R)],
-    b"NOOP": [(250, C), (250, R), (250, M), (250, T)],
-    b"HELP": [(214, C), (214, R), (214, M), (214, T)],
-    b"VRFY": [(252, C), (252, R), (252, M), (252, T)],
-    b"QUIT": [(221, X), (221, X), (221, X), (221, X)],
-    b"EXPN": [(502, C), (502, R), (502, M), (502, T)],
-    b"STARTTLS": [(502, C), (502, R), (502, M), (502, T)],
-    b"GET": [(502, X), (502, X), (502, X), (502, X)],
-    b"XYZZY": [(500, C), (500, R), (500, M), (500, T)],
-    b"": [(500, C), (500, R), (500, M), (500, T)],
+    b"EHLO": [(250, R), (250, R), (250, R), (250, R), (250, R)],
+    b"HELO": [(250, R), (250, R), (250, R), (250, R), (250, R)],
+    b"MAIL": [(503, C), (250, M), (503, M), (503, T), (503, B)],
+    b"RCPT": [(503, C), (503, R), (250, T), (250, T), (503, B)],
+    b"DATA": [(503, C), (503, R), (503, M), (354, D), (503, B)],
+    b"BDAT": [(503, C), (503, R), (503, M), (250, B), (250, B)],
+    b"RSET": [(250, C), (250, R), (250, R), (250, R), (250, R)],
+    b"NOOP": [(250, C), (250, R), (250, M), (250, T), (250, B)],
+    b"HELP": [(214, C), (214, R), (214, M), (214, T), (214, B)],
+    b"VRFY": [(252, C), (252, R), (252, M), (252, T), (252, B)],
+    b"QUIT": [(221, X), (221, X), (221, X), (221, X), (221, X)],
+    b"EXPN": [(502, C), (502, R), (502, M), (502, T), (502, B)],
+    b"STARTTLS": [(503, C), (502, R), (503, M), (503, T), (503, B)],
+    b"XCLIENT": [(550, C), (550, R), (503, M), (503, T), (503, B)],
+    b"XFORWARD": [(550, C), (550, R), (503, M), (503, T), (503, B)],
+    b"LHLO": [(500, C), (500, R), (500, M), (500, T), (500, B)],
+    b"GET": [(502, X), (502, X), (502, X), (502, X), (502, X)],
+    b"XYZZY": [(500, C), (500, R), (500, M), (500, T), (500, B)],
+    b"": [(500, C), (500, R), (500, M), (500, T), (500, B)],
+}
+# The same for LMTP, where it differs (RFC 2033 section 4.1).
+EXPECTED_LMTP = {
+    **EXPECTED,
+    b"EHLO": [(503, C), (503, R), (503, M), (503, T), (503, B)],
+    b"HELO": [(503, C), (503, R), (503, M), (503, T), (503, B)],
+    b"LHLO": [(250, R), (250, R), (250, R), (250, R), (250, R)],
 }
 STEPS = [
-    pytest.param(verb, state, code, after, id=f"{state.name}-{verb.decode() or 'empty'}")
-    for verb, row in EXPECTED.items()
+    pytest.param(protocol, verb, state, code, after, id=f"{protocol}-{state.name}-{verb.decode() or 'empty'}")
+    for protocol, table in (("smtp", EXPECTED), ("lmtp", EXPECTED_LMTP))
+    for verb, row in table.items()
     for state, (code, after) in zip(WAY_TO, row, strict=True)
 ]
 
 
-@pytest.mark.parametrize(("verb", "state", "code", "after"), STEPS)
-def test_every_command_in_every_state(verb: bytes, state: State, code: int, after: State) -> None:
-    connection = connect()
-    connection.receive(WAY_TO[state])
+@pytest.mark.parametrize(("protocol", "verb", "state", "code", "after"), STEPS)
+def test_every_command_in_every_state(protocol: str, verb: bytes, state: State, code: int, after: State) -> None:
+    connection = connect(protocol=protocol)
+    connection.receive(WAY_TO[state].replace(b"EHLO", b"LHLO" if protocol == "lmtp" else b"EHLO"))
     session = connection.session
     assert session.state is state
     transaction = session.transaction
@@ -94,7 +117,8 @@ def test_every_command_in_every_state(verb: bytes, state: State, code: int, afte
 
 
 def test_the_table_has_no_command_that_is_not_walked() -> None:
-    named = {verb for table in (TRANSITIONS, OUT_OF_ORDER) for row in table.values() for verb in row}
+    tables = [table for rules in (SMTP, LMTP) for table in (rules.transitions, rules.out_of_order)]
+    named = {verb for table in tables for row in table.values() for verb in row}
     assert named <= EXPECTED.keys()
 
 
@@ -205,6 +229,8 @@ def garbage(rng: random.Random) -> bytes:
         b"QUIT\r\n",
         b"RSET\r\n",
         b"MAIL FROM:<",
+        b"BDAT 10\r\n",
+        b"BDAT 3 LAST\r\n",
     ]
     stream = b""
     for _ in range(rng.randrange(1, 20)):
@@ -225,9 +251,9 @@ def test_a_thousand_random_streams() -> None:
             connection.receive(piece)
         if connection.closed:
             ended += 1
-            assert codes(connection.output)[-1] in (221, 421, 502)
+            assert codes(connection.output)[-1] in (221, 421, 501, 502)
             continue
-        connection.receive(b"\r\n.\r\n")
+        connection.receive(b"\r\n.\r\n" + b"\r\n" * 5)  # the end of data, or of a chunk
         if not connection.closed:
             connection.receive(b"RSET\r\n")
             assert codes(connection.output)[-1] in (250, 421)

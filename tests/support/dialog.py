@@ -2,11 +2,14 @@
 
 import re
 import socket
+import ssl
+import tomllib
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from mta.envelope import Dsn
 from tests.support.memory import Accepted, MemoryConnection
 
 READ_TIMEOUT_S = 10.0
@@ -28,9 +31,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Dialog(msgspec.Struct, frozen=True):
-    """A dialogue: the listener it is held with, its steps, and the messages that it must leave accepted."""
+    """A dialogue: what is set in [[listen]], its steps, and the messages that it must leave accepted.
 
-    listener: str
+    `as_sent`: what the client sends must arrive as it is in the file, not in other pieces; `in_memory`: not over TCP.
+    """
+
+    listener: dict[str, Any]
+    as_sent: bool
+    in_memory: bool
     steps: list[Step]
     accepted: list[Accepted] | None
 
@@ -57,7 +65,7 @@ def unescape(text: bytes) -> bytes:
 
 def parse(data: bytes) -> Dialog:
     """Read a dialogue from the bytes of its file; raises `DialogError` with the line's number."""
-    listener, steps = "refuse", []
+    listener, held, steps = [], [], []
     accepted: list[Accepted] | None = None
     for number, line in enumerate(data.splitlines(), 1):
         mark, _, text = line.partition(b" ")
@@ -65,13 +73,15 @@ def parse(data: bytes) -> Dialog:
             case b"" | b"#":
                 continue
             case b"listener:":
-                listener = text.decode()
+                listener.append(text.decode())
+            case b"held:":
+                held += text.decode().split()
             case b"C:":
                 steps.append(Step("C", unescape(text) + b"\r\n", number))
             case b"C-":
                 steps.append(Step("C", unescape(text), number))
-            case b"C.":
-                steps.append(Step("C.", b"", number))
+            case b"C." | b"T.":
+                steps.append(Step(mark.decode(), b"", number))
             case b"S:" | b"S+" | b"S.":
                 steps.append(Step(mark.decode(), text, number))
             case b"M:":
@@ -79,9 +89,20 @@ def parse(data: bytes) -> Dialog:
                 if text != b"none":
                     sender, recipients, content = map(unescape, text.split(b" ", 2))
                     accepted.append(Accepted(sender[1:-1], tuple(recipients.split(b",")), content))
+            case b"D:" if accepted:
+                accepted[-1] = msgspec.structs.replace(accepted[-1], dsn=_dsn(text))
             case _:
                 raise DialogError(f"line {number}: neither C nor S nor anything known: {line!r}")
-    return Dialog(listener, steps, accepted)
+    if not set(held) <= {"as-sent", "in-memory"}:
+        raise DialogError(f"held: {held} is more than as-sent and in-memory")
+    settings = tomllib.loads("\n".join(listener))
+    return Dialog(settings, "as-sent" in held, "in-memory" in held, steps, accepted)
+
+
+def _dsn(text: bytes) -> Dsn:
+    ret, envid, *each = text.split(b" ")
+    notify, _, orcpt = zip(*(one.partition(b"/") for one in each), strict=True)
+    return Dsn(ret.decode(), envid, tuple(one.decode() for one in notify), orcpt)
 
 
 def load(path: Path) -> Dialog:
@@ -100,6 +121,9 @@ class Peer(Protocol):
 
     def read_line(self) -> bytes:
         """The next line the server sends, CR LF included; empty at the end of the connection."""
+
+    def shake_hands(self) -> None:
+        """Begin TLS."""
 
     def close(self) -> None:
         """Leave."""
@@ -129,6 +153,9 @@ class MemoryPeer:
         self._read = end
         return line
 
+    def shake_hands(self) -> None:
+        self.connection.shake_hands()
+
     def close(self) -> None:
         return
 
@@ -137,7 +164,7 @@ class SocketPeer:
     """A real connection."""
 
     def __init__(self, address: tuple[str, int]) -> None:
-        self._socket = socket.create_connection(address, timeout=READ_TIMEOUT_S)
+        self._socket: socket.socket = socket.create_connection(address, timeout=READ_TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._lines = self._socket.makefile("rb")
 
@@ -153,6 +180,15 @@ class SocketPeer:
         except ConnectionResetError:
             return b""
 
+    def shake_hands(self) -> None:
+        # Whose certificate it is, is looked at by other tests.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._lines.close()
+        self._socket = context.wrap_socket(self._socket)
+        self._lines = self._socket.makefile("rb")
+
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
@@ -167,6 +203,8 @@ def hold(dialog: Dialog, peer: Peer) -> None:
                 peer.send(step.text)
             case "C.":
                 peer.close()
+            case "T.":
+                peer.shake_hands()
             case "S:":
                 got = peer.read_line()
                 assert got.endswith(b"\r\n"), f"{where}: {got!r} is no line"

@@ -3,13 +3,46 @@
 It does what `mta.server.connection` does around a session, so that dialogues can be held in memory, thousands a second.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
-from mta.policy.chain import Chain
+from mta.config import Config, Domains, Listen
+from mta.envelope import Dsn
+from mta.newlines import Normaliser
 from mta.policy.recipient import LocalDomains
+from mta.server.door import Door
 from mta.smtp import replies
-from mta.smtp.events import Content, DataCommand, Message, Recipient, Sender, Signal
-from mta.smtp.session import Session, Terms
+from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
+from mta.smtp.proxy import ProxyError, ProxyHeader
+from mta.smtp.session import Session
+from mta.smtp.transaction import Transaction
+
+# The bounds that dialogues are written for; the real server in their tests is configured with the same.
+HOSTNAME = "mx.example.org"
+LOCAL = ["example.org", "bücher.example"]
+MESSAGE_BYTES = 4096
+RECIPIENTS = 100
+ERRORS = 8
+LIMITS = {
+    "message_bytes": MESSAGE_BYTES,
+    "recipients": RECIPIENTS,
+    "messages": 1000,
+    "errors": ERRORS,
+    "soft_errors": ERRORS,
+}
+
+
+def door(
+    settings: Mapping[str, Any] | None = None, *, local: list[str] = LOCAL, domains: LocalDomains | None = None
+) -> Door:
+    """A listener with what [[listen]] may set, `limits` among it; small bounds otherwise, which dialogues can reach."""
+    given = dict(settings or {})
+    limits = {**LIMITS, **given.pop("limits", {})}
+    listen = msgspec.convert({"address": "127.0.0.1:25", **given, "limits": limits}, Listen)
+    config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [])
+    return Door(listen, config, domains or LocalDomains(local, HOSTNAME), has_tls=True)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -18,81 +51,168 @@ class Accepted(msgspec.Struct, frozen=True):
     sender: bytes
     recipients: tuple[bytes, ...]
     content: bytes
+    dsn: Dsn | None = None
 
 
 class MemoryConnection:
-    """One client's connection. `output` gathers what the server said, `accepted` what it took."""
+    """One client's connection. `output` gathers what the server said, `accepted` what it took.
 
-    def __init__(self, terms: Terms, chain: Chain) -> None:
-        self.session = Session(terms)
+    Who `waits_for_greeting` gets it at once; what others send first has come before the greeting. `in_handshake` is
+    whether TLS has to begin, which `shake_hands` then stands for: until then, what the client sends is no TLS, and the
+    end. A client in `door.proxies` has to send a PROXY header first; `host` becomes the address in it.
+    """
+
+    def __init__(self, door: Door, *, host: str = "127.0.0.1", waits_for_greeting: bool = True) -> None:
+        self.door = door
+        self.host = host
+        self.session = Session(door.terms)
         self.accepted: list[Accepted] = []
         self.output = b""
         self.closed = False
-        self._chain = chain
+        self.in_handshake = False
+        self._header = ProxyHeader() if host in door.proxies else None
         self._content: list[bytes] = []
-        self.receive(b"")
+        self._normaliser: Normaliser | None = None
+        self._arrived = False
+        if waits_for_greeting:
+            self.receive(b"")
 
     def receive(self, data: bytes) -> bytes:
         """Give the session what the client sent; returns what it answers (also added to `output`)."""
+        if self._header is not None:
+            rest = self._read_header(self._header, data)
+            if rest is None:
+                return b""
+            data = rest
+        if self.closed:
+            return b""
+        if self.in_handshake:
+            self.closed = bool(data)
+            return b""
+        if not self._arrived:
+            self._arrive(data)
+        elif data:
+            self.session.receive(data)
+        return self._converse()
+
+    def shake_hands(self) -> bytes:
+        """The TLS handshake, done; returns what the server says behind it."""
+        assert self.in_handshake
+        self.in_handshake = False
+        if self.door.is_tls:
+            return self._converse()
+        self.session.tls_active = True
+        self.session.restart()
+        return self._converse()
+
+    def _read_header(self, header: ProxyHeader, data: bytes) -> bytes | None:
+        """What comes behind the PROXY header; None as long as it is not there."""
+        if not data:
+            return None
+        try:
+            header.feed(data)
+        except ProxyError:
+            self._header = None
+            self.closed = True
+            return None
+        if not header.done:
+            return None
+        self._header = None
+        if header.source is not None:
+            self.host = header.source[0]
+        return header.rest
+
+    def _arrive(self, early: bytes) -> None:
+        self._arrived = True
         session = self.session
-        if data and not self.closed:
-            session.receive(data)
-        while not self.closed:
+        door = self.door
+        session.may_xclient = self.host in door.xclient
+        session.may_xforward = self.host in door.xforward
+        if door.is_tls:
+            self.in_handshake = True
+            self.closed = bool(early)
+        elif early and door.refuses_early:
+            session.turn_away(replies.R554_EARLY)
+        elif early:
+            session.receive(early)
+
+    def _converse(self) -> bytes:
+        session = self.session
+        while not self.closed and not self.in_handshake:
             event = session.next_event()
             if event is Signal.NEED_DATA:
                 break
             if event is Signal.CLOSE:
                 self.closed = True
-            elif event is Signal.DROPPED:
-                self._content.clear()
             else:
                 self._answer(event)
-        said = session.take_output() if session.has_output else b""
+        session.penalties = 0
+        session.refusals.clear()
+        said = session.take_output() if session.has_output and not (self.in_handshake and self.door.is_tls) else b""
         self.output += said
         return said
 
-    def _answer(self, event: Sender | Recipient | DataCommand | Content | Message | Signal) -> None:
+    def _answer(self, event: Event) -> None:
         session = self.session
+        chain = self.door.chain
         match event:
+            case Signal.DROPPED:
+                self._drop_content()
+            case Signal.START_TLS:
+                session.say(replies.R220_START_TLS)
+                self.in_handshake = True
             case Sender():
                 session.accept_sender()
             case Recipient(local, domain):
-                verdict = self._chain.recipient(domain)
-                if verdict.reply is not None:
-                    session.refuse(verdict.reply)
+                reply = chain.recipient(domain).reply
+                if reply is not None:
+                    session.refuse(reply)
                 else:
-                    session.accept_recipient(local + b"@" + domain if domain else self._chain.postmaster)
+                    session.accept_recipient(local + b"@" + domain if domain else chain.postmaster)
             case DataCommand():
+                assert session.transaction is not None
+                if self.door.normalises and not session.transaction.parameters.binary:
+                    self._normaliser = Normaliser()
                 session.accept_data()
             case Content(data):
-                self._content.append(data)
-            case Message(data, facts):
-                content = b"".join(self._content) + data
-                self._content.clear()
-                verdict = self._chain.content(facts)
-                if verdict.reply is not None:
-                    session.refuse_message(verdict.reply)
-                    return
-                transaction = session.transaction
-                assert transaction is not None
-                self.accepted.append(Accepted(transaction.sender, tuple(transaction.recipients), content))
-                session.accept_message(replies.queued("MEMORY"))
+                self._add(data)
+            case Message():
+                self._end(event)
+            case Xclient():
+                session.restart(greet=True)
+            case Xforward():
+                pass
+            case _:
+                raise AssertionError(f"what shall be done with {event}?")
+
+    def _add(self, data: bytes) -> None:
+        self._content.append(data if self._normaliser is None else self._normaliser.feed(data))
+
+    def _end(self, event: Message) -> None:
+        session = self.session
+        transaction = session.transaction
+        assert transaction is not None
+        self._add(event.data)
+        if self._normaliser is not None:
+            self._content.append(self._normaliser.finish())
+        content = b"".join(self._content)
+        self._drop_content()
+        reply = self.door.chain.content(event.facts, binary=transaction.parameters.binary).reply
+        if reply is not None:
+            session.refuse_message(reply)
+            return
+        accepted = Accepted(transaction.sender, tuple(transaction.recipients), content, _dsn(transaction))
+        self.accepted.append(accepted)
+        session.accept_message(replies.queued("MEMORY"))
+
+    def _drop_content(self) -> None:
+        self._content.clear()
+        self._normaliser = None
 
 
-# The bounds that dialogues are written for; the real server in their tests is configured with the same.
-HOSTNAME = "mx.example.org"
-LOCAL = ["example.org", "bücher.example"]
-MESSAGE_BYTES = 4096
-RECIPIENTS = 100
-ERRORS = 8
-
-
-def terms(*, message_bytes: int = MESSAGE_BYTES, recipients: int = RECIPIENTS, errors: int = ERRORS) -> Terms:
-    """Terms with small bounds, which dialogues can reach."""
-    return Terms.make(HOSTNAME, message_bytes=message_bytes, recipients=recipients, errors=errors)
-
-
-def chain(*, bare_newlines: str = "refuse", local: list[str] = LOCAL) -> Chain:
-    """The policy of a listener."""
-    mode = "keep" if bare_newlines == "keep" else "refuse"
-    return Chain(LocalDomains(local, HOSTNAME), bare_newlines=mode)
+def _dsn(transaction: Transaction) -> Dsn | None:
+    if not transaction.wants_notices:
+        return None
+    parameters = transaction.parameters
+    each = transaction.recipient_parameters()
+    return Dsn(parameters.ret, parameters.envid, tuple(one.notify for one in each), tuple(one.orcpt for one in each))
