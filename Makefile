@@ -11,9 +11,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
-PEERS := postfix swaks dovecot-core dovecot-lmtpd
+PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd haproxy openssl
+# Exim's package and Postfix's exclude each other, so Exim's is only unpacked; these are the libraries that it needs.
+PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0
+EXIM := .peers/exim/usr/sbin/exim4
 
-.PHONY: run test interop bench lint fmt docs clean build peers
+.PHONY: run test interop bench lint fmt docs clean build peers packages
 
 run: build
 	$(BIN)/mta run -c conf/dev.toml
@@ -42,7 +45,7 @@ docs: build
 	$(BIN)/python -m mta.config_doc
 
 clean:
-	rm -rf $(VENV) var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) .peers var build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find mta bench tests -name __pycache__ -prune -exec rm -rf {} +
 	find mta \( -name '*.so' -o -name '*.html' \) -delete
 	$(foreach source,$(wildcard mta/*.pyx mta/*/*.pyx),rm -f $(source:.pyx=.c);)
@@ -58,7 +61,9 @@ $(VENV)/built: pyproject.toml setup.py $(EXTENSIONS)
 	touch $@
 
 # Real programs to talk to. Their own services are neither configured nor started.
-peers:
+peers: packages $(EXIM)
+
+packages:
 	@missing=$$(for name in $(PEERS); do \
 		dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; done); \
 	test -z "$$missing" && exit 0; \
@@ -70,3 +75,13 @@ peers:
 	echo "postfix postfix/main_mailer_type select No configuration" | $$sudo debconf-set-selections; \
 	$$sudo apt-get update -qq && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
+
+$(EXIM): | packages
+	@command -v apt-get >/dev/null || { echo "make interop needs Debian's exim4-daemon-light" >&2; exit 1; }
+	rm -rf .peers
+	mkdir .peers
+	cd .peers && apt-get download -qq exim4-daemon-light || { \
+		if test "$$(id -u)" = 0; then sudo=; else sudo=sudo; fi; \
+		$$sudo apt-get update -qq && apt-get download -qq exim4-daemon-light; }
+	dpkg -x .peers/exim4-daemon-light_*.deb .peers/exim
+	chmod u-s $@

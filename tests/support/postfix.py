@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SBIN = Path("/usr/sbin")
@@ -90,12 +90,15 @@ def version() -> str:
 class Postfix:
     """One private instance, started with `start()` and gone, folders included, after `close()`.
 
-    `settings` overrides or extends `SETTINGS` (main.cf). `port` is where its smtpd listens on 127.0.0.1. The folder is
-    made under `parent` with a short name, because Postfix's daemons give up root and must still reach it (pytest's own
-    folders are closed to other users), and because paths of unix sockets are short.
+    `settings` overrides or extends `SETTINGS` (main.cf), `services` extends `SERVICES` (master.cf). `port` is where its
+    smtpd listens on 127.0.0.1. The folder is made under `parent` with a short name, because Postfix's daemons give up
+    root and must still reach it (pytest's own folders are closed to other users), and because paths of unix sockets
+    are short.
     """
 
-    def __init__(self, port: int, settings: Mapping[str, str], *, parent: Path | None = None) -> None:
+    def __init__(
+        self, port: int, settings: Mapping[str, str], *, services: str = "", parent: Path | None = None
+    ) -> None:
         reason = missing()
         if reason:
             raise PostfixUnavailable(reason)
@@ -106,9 +109,9 @@ class Postfix:
         self.mail = self.folder / "mail"  # virtual_mailbox_base, and nobody's
         self._configuration = self.folder / "etc"
         self._running = False
-        self._write({**SETTINGS, **settings})
+        self._write({**SETTINGS, **settings}, services)
 
-    def _write(self, settings: Mapping[str, str]) -> None:
+    def _write(self, settings: Mapping[str, str], services: str) -> None:
         """Write main.cf and master.cf, and make the folders that they name."""
         queue, data = self.folder / "queue", self.folder / "data"
         for folder in (queue, data, self._configuration, self.log.parent, self.mail):
@@ -129,7 +132,7 @@ class Postfix:
         lines = [f"{name} = {value}\n" for name, value in {**own, **settings}.items()]
         (self._configuration / "main.cf").write_text("".join(lines))
         smtpd = f"127.0.0.1:{self.port} inet n - n - - smtpd\n"
-        (self._configuration / "master.cf").write_text(smtpd + SERVICES)
+        (self._configuration / "master.cf").write_text(smtpd + SERVICES + services)
 
     def control(self, verb: str) -> None:
         """Run `postfix -c FOLDER VERB`; raises `RuntimeError` with what it said when it fails. Blocks until it ends."""
@@ -166,9 +169,13 @@ class Postfix:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def send(self, sender: str, recipients: list[str], content: bytes) -> None:
-        """Hand a message to this instance as a local program does (`sendmail`), to be sent where its settings say."""
-        command = [str(SBIN / "sendmail"), "-C", str(self._configuration), "-i", "-f", sender, "--", *recipients]
+    def send(self, sender: str, recipients: list[str], content: bytes, options: Sequence[str] = ()) -> None:
+        """Hand a message to this instance as a local program does (`sendmail`), to be sent where its settings say.
+
+        `options` are further ones of that program: -N and -V for what is asked of notifications, say.
+        """
+        fixed = [str(SBIN / "sendmail"), "-C", str(self._configuration), "-i", "-f", sender]
+        command = [*fixed, *options, "--", *recipients]
         subprocess.run(command, input=content, check=True, capture_output=True)
 
     def queue_files(self) -> int:

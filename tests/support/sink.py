@@ -2,26 +2,38 @@
 
 import socketserver
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.support.server import HOST
 
+EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8")
+
 
 @dataclass(frozen=True)
 class Taken:
-    """One message as it came over the wire; `content` without the stuffed dots and the end."""
+    """One message as it came over the wire; `content` without the stuffed dots and the end.
+
+    `parameters` are those of MAIL and of each RCPT, in order, as they were given.
+    """
 
     sender: bytes
     recipients: tuple[bytes, ...]
     content: bytes
+    parameters: tuple[bytes, ...] = ()
 
 
 class Sink:
-    """Listens on a port of 127.0.0.1 from entry to exit; 0 takes a free one, which is then `port`."""
+    """Listens on a port of 127.0.0.1 from entry to exit; 0 takes a free one, which is then `port`.
 
-    def __init__(self, port: int = 0) -> None:
+    `extensions` are what EHLO is answered with.
+    """
+
+    def __init__(self, port: int = 0, extensions: Sequence[str] = EXTENSIONS) -> None:
         self.messages: list[Taken] = []
         messages = self.messages
+        hello = "".join(f"250-{line}\r\n" for line in ("sink.example.net", *extensions[:-1]))
+        hello += f"250 {extensions[-1]}\r\n"
 
         class Handler(socketserver.StreamRequestHandler):
             """One session."""
@@ -29,25 +41,26 @@ class Sink:
             def handle(self) -> None:
                 """Talk SMTP; whatever is not MAIL, RCPT, DATA or QUIT gets a 250."""
                 self.wfile.write(b"220 sink.example.net ESMTP\r\n")
-                sender, recipients = b"", list[bytes]()
+                sender, recipients, parameters = b"", list[bytes](), list[bytes]()
                 for line in self.rfile:
                     verb = line[:4].upper()
                     if verb == b"EHLO":
-                        self.wfile.write(b"250-sink.example.net\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")
+                        self.wfile.write(hello.encode())
                         continue
                     if verb == b"QUIT":
                         self.wfile.write(b"221 bye\r\n")
                         return
                     if verb == b"MAIL":
-                        sender, recipients = _path(line), []
+                        sender, recipients, parameters = _path(line), [], [_parameters(line)]
                     elif verb == b"RCPT":
                         recipients.append(_path(line))
+                        parameters.append(_parameters(line))
                     elif verb == b"DATA":
                         self.wfile.write(b"354 go ahead\r\n")
                         content = self._content()
                         if content is None:
                             return
-                        messages.append(Taken(sender, tuple(recipients), content))
+                        messages.append(Taken(sender, tuple(recipients), content, tuple(parameters)))
                     self.wfile.write(b"250 ok\r\n")
 
             def _content(self) -> bytes | None:
@@ -83,3 +96,8 @@ class Sink:
 def _path(line: bytes) -> bytes:
     """The address between the angle brackets."""
     return line.partition(b"<")[2].rpartition(b">")[0]
+
+
+def _parameters(line: bytes) -> bytes:
+    """What stands behind the angle brackets."""
+    return line.rpartition(b">")[2].strip()

@@ -1,0 +1,199 @@
+"""Postfix's smtp and lmtp clients, with what they make use of: TLS, notifications, SMTPUTF8, XFORWARD.
+
+One Postfix sends by several services of its master.cf, chosen by the recipient's domain.
+"""
+
+import contextlib
+import smtplib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.front import Front, body, received
+from tests.support.issued import Issued
+from tests.support.postfix import Postfix, missing
+from tests.support.server import HOST, free_port, wait_until
+from tests.support.sink import Sink
+
+pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
+
+CONTENT = "From: a@example.com\nSubject: x\n\n.\n..dot\nGrüße\n".encode()
+SENDER = "a@example.com"
+ORIGIN = "127.0.0.9"  # whom Postfix had the message from
+
+
+class Way(NamedTuple):
+    """A service of Postfix: its program, which of our listeners it sends to, the options it runs with."""
+
+    program: str
+    door: str
+    options: dict[str, str]
+
+
+WAYS = {
+    "may": Way("smtp", "starttls", {"smtp_tls_security_level": "may"}),
+    "old": Way("smtp", "starttls", {"smtp_tls_security_level": "may", "smtp_tls_protocols": "<=TLSv1.2"}),
+    "none": Way("smtp", "plain", {"smtp_tls_security_level": "may"}),
+    "required": Way("smtp", "required", {"smtp_tls_security_level": "encrypt"}),
+    "secure": Way(
+        "smtp", "starttls", {"smtp_tls_security_level": "secure", "smtp_tls_secure_cert_match": "mx.example.org"}
+    ),
+    "wrapped": Way("smtp", "implicit", {"smtp_tls_security_level": "encrypt", "smtp_tls_wrappermode": "yes"}),
+    "shown": Way("smtp", "certified", {"smtp_tls_security_level": "encrypt"}),
+    "forward": Way("smtp", "forward", {"smtp_send_xforward_command": "yes"}),
+    "lmtp": Way("lmtp", "lmtp", {}),
+    "lmtps": Way("lmtp", "lmtp", {"lmtp_tls_security_level": "encrypt"}),
+}
+TLS = {"may": "TLSv1.3", "old": "TLSv1.2", "required": "TLSv1.3", "secure": "TLSv1.3", "wrapped": "TLSv1.3"}
+
+
+def domain(way: str) -> str:
+    """The domain whose mail goes that way."""
+    return f"{way}.example.org"
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> Iterator[Front]:
+    """A server with a listener of each kind."""
+    listeners = {
+        "plain": {"tls": "none"},
+        "starttls": {},
+        "required": {"tls": "required"},
+        "implicit": {"tls": "implicit"},
+        "certified": {"tls": "required", "client_certificates": "require"},
+        "forward": {"xforward": ["127.0.0.0/8"]},
+        "lmtp": {"protocol": "lmtp"},
+    }
+    settings = {"tls": issued.tls, "domains": {"local": [domain(way) for way in WAYS]}}
+    with Front(tmp_path_factory.mktemp("front"), listeners, settings) as front:
+        yield front
+
+
+@pytest.fixture(scope="module")
+def postfix(front: Front, issued: Issued) -> Iterator[Postfix]:
+    """A Postfix that sends by all of the ways; what is not ours goes with the mail of `lmtp`, to be refused."""
+    services = "".join(
+        f"way-{name} unix - - n - - {way.program}\n"
+        + "".join(f"  -o {key}={value}\n" for key, value in way.options.items())
+        for name, way in WAYS.items()
+    )
+    nexthop = {
+        name: f"way-{name}:{'inet:' if way.program == 'lmtp' else ''}[{HOST}]:{front.ports[way.door]}"
+        for name, way in WAYS.items()
+    }
+    routes = {domain(name): nexthop[name] for name in WAYS} | {"stranger.example.net": nexthop["lmtp"]}
+    settings = {
+        "transport_maps": "inline:{ " + ", ".join(f"{key}={value}" for key, value in routes.items()) + " }",
+        "relay_domains": " ".join(routes),
+        "bounce_notice_recipient": "",
+        "smtp_tls_CAfile": issued.ca,
+        "smtp_tls_loglevel": "1",
+        "smtp_tls_cert_file": str(issued.client.certificate),
+        "smtp_tls_key_file": str(issued.client.key),
+        "soft_bounce": "no",
+    }
+    with Postfix(free_port(), settings, services=services) as postfix:
+        yield postfix
+
+
+def log_of(postfix: Postfix, recipient: str) -> str:
+    """The line with which Postfix logs the fate of a recipient; waits for it."""
+
+    def found() -> list[str]:
+        return [line for line in postfix.log.read_text().splitlines() if f"to=<{recipient}>" in line]
+
+    wait_until(found, f"{recipient} in Postfix's log")
+    return found()[-1]
+
+
+@pytest.mark.parametrize("way", ["may", "old", "none", "required", "secure", "wrapped"])
+def test_smtp(front: Front, postfix: Postfix, way: str) -> None:
+    """Each with the protection that its policy and ours give; Postfix verifies our name where it is told to."""
+    postfix.send(SENDER, [f"smtp@{domain(way)}"], CONTENT)
+    assert "status=sent" in log_of(postfix, f"smtp@{domain(way)}")
+    taken = front.one("smtp", domain(way))
+    assert body(taken) == body(CONTENT.replace(b"\n", b"\r\n"))
+    trace = received(taken)
+    assert trace.startswith("from postfix.example.org ")
+    if way in TLS:
+        assert f"using {TLS[way]} with cipher " in trace
+        assert " with ESMTPS " in trace
+        assert front.events("tls", session=front.session("smtp", domain(way)), version=TLS[way])
+    else:
+        assert "using TLS" not in trace
+        assert " with ESMTP " in trace
+    if way == "secure":
+        assert f"Verified TLS connection established to {HOST}" in postfix.log.read_text()
+
+
+def test_a_client_certificate(front: Front, postfix: Postfix) -> None:
+    """Where one is demanded, Postfix comes in with its own."""
+    postfix.send(SENDER, [f"shown@{domain('shown')}"], CONTENT)
+    assert "status=sent" in log_of(postfix, f"shown@{domain('shown')}")
+    assert "ingerprint" in received(front.one("shown", domain("shown")))
+
+
+def test_smtputf8(front: Front, postfix: Postfix) -> None:
+    """Postfix sees for itself that an address needs it."""
+    recipient = f"jürgen@{domain('may')}"
+    postfix.send("grüße@example.com", [recipient], CONTENT)
+    assert "status=sent" in log_of(postfix, recipient)
+    front.wait_empty()
+    (file,) = [file for file in front.delivered() if "%c3%bc" in str(file).lower()]
+    assert " with UTF8SMTPS " in received(file.read_bytes())
+
+
+@pytest.mark.parametrize("way", ["lmtp", "lmtps"])
+def test_lmtp(front: Front, postfix: Postfix, way: str) -> None:
+    """Several recipients, each with an outcome of its own, one of them refused."""
+    recipients = [f"user{number}@{domain(way)}" for number in range(5)]
+    strangers = ["x@stranger.example.net"] if way == "lmtp" else []
+    postfix.send(SENDER, [*recipients, *strangers], CONTENT)
+    for recipient in recipients:
+        line = log_of(postfix, recipient)
+        assert "status=sent" in line
+        assert "queued as" in line
+    for stranger in strangers:
+        line = log_of(postfix, stranger)
+        assert "status=bounced" in line
+        assert "550 5.7.1" in line
+    for number in range(5):
+        taken = front.one(f"user{number}", domain(way))
+        assert body(taken) == body(CONTENT.replace(b"\n", b"\r\n"))
+        assert f" with {'LMTPS' if way == 'lmtps' else 'LMTP'} " in received(taken)
+
+
+def test_xforward(front: Front, postfix: Postfix) -> None:
+    """Postfix tells us whom it had the message from; we believe it for the log, and for nothing else."""
+    with smtplib.SMTP(HOST, postfix.port, "origin.example.com", source_address=(ORIGIN, 0)) as smtp:
+        smtp.sendmail(SENDER, [f"forward@{domain('forward')}"], CONTENT)
+    trace = received(front.one("forward", domain("forward")))
+    assert trace.startswith("from postfix.example.org ([127.0.0.1])")
+    session = front.session("forward", domain("forward"))
+    assert any(ORIGIN in str(line) for line in front.log.read_text().splitlines() if session in line)
+
+
+@pytest.mark.parametrize("offered", [True, False], ids=["offered", "not offered"])
+def test_what_is_asked_of_notifications_is_passed_on(tmp_path: Path, offered: bool) -> None:
+    """Postfix asks us, and we ask the next hop, if it offers DSN (RFC 3461 section 5.2.1)."""
+    with contextlib.ExitStack() as stack:
+        extensions = ("PIPELINING", "8BITMIME", *(["DSN"] if offered else []), "SMTPUTF8")
+        sink = stack.enter_context(Sink(extensions=extensions))
+        relay = {
+            "transport": {"next": {"kind": "smtp", "host": f"{HOST}:{sink.port}"}},
+            "route": [{"recipients": ["*"], "transport": "next"}],
+        }
+        front = stack.enter_context(Front(tmp_path, {"plain": {}}, relay))
+        settings = {"relayhost": f"[{HOST}]:{front.ports['plain']}"}
+        postfix = stack.enter_context(Postfix(free_port(), settings))
+        options = ["-N", "success,failure", "-V", "envelope+1=2", "-R", "hdrs"]
+        postfix.send(SENDER, ["asked@example.org"], CONTENT, options)
+        front.until(lambda: sink.messages, "the message at the next hop")
+        (taken,) = sink.messages
+    of_mail, of_rcpt = taken.parameters
+    assert (b"RET=HDRS" in of_mail.split()) == offered
+    assert (b"ENVID=envelope+2B1+3D2" in of_mail.split()) == offered
+    assert (set(of_rcpt.split()) >= {b"NOTIFY=SUCCESS,FAILURE", b"ORCPT=rfc822;asked@example.org"}) == offered
+    assert offered or b"NOTIFY" not in of_rcpt

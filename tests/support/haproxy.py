@@ -1,0 +1,92 @@
+"""A private HAProxy in TCP mode in front of one of our listeners, telling it who the client is."""
+
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.support.server import HOST, free_port, wait_until
+
+CONFIGURATION = """\
+global
+  maxconn 200
+  stats socket {folder}/stats
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout check 5s
+"""
+FRONT = """\
+listen {name}
+  bind {address}:{port}{bind}
+{lines}  server mx {host}:{behind} {server}
+"""
+
+
+class Balancer:
+    """How HAProxy stands in front of a port: `server` are the options of its server line, `bind` of its bind line.
+
+    `lines` are further lines of the section; `address` is where clients come in.
+    """
+
+    def __init__(self, behind: int, server: str, *, bind: str = "", lines: str = "", address: str = HOST) -> None:
+        self.behind = behind
+        self.server = server
+        self.bind = f" {bind}" if bind else ""
+        self.lines = "".join(f"  {line}\n" for line in lines.splitlines())
+        self.address = address
+        self.port = free_port()
+
+
+class HAProxy:
+    """Runs from entry to exit, with one section for each of `balancers`."""
+
+    def __init__(self, program: str, balancers: Mapping[str, Balancer]) -> None:
+        self._program = program
+        self._balancers = balancers
+
+    def __enter__(self) -> "HAProxy":
+        self._folder = tempfile.TemporaryDirectory(prefix="haproxy-")
+        folder = Path(self._folder.name)
+        text = CONFIGURATION.format(folder=folder)
+        for name, balancer in self._balancers.items():
+            text += FRONT.format(name=name, host=HOST, **vars(balancer))
+        configuration = folder / "haproxy.cfg"
+        configuration.write_text(text)
+        self._stats = str(folder / "stats")
+        self._output = (folder / "output").open("wb+")
+        command = [self._program, "-db", "-f", str(configuration)]  # -db: in the foreground
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output)
+        try:
+            for balancer in self._balancers.values():
+                wait_until(lambda at=(balancer.address, balancer.port): self._listens(at), "HAProxy listens")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._output.close()
+        self._folder.cleanup()
+
+    def status(self, name: str) -> tuple[str, str]:
+        """Whether it takes the server behind that section for UP or DOWN, and the result of its last check (L7OK)."""
+        with socket.socket(socket.AF_UNIX) as stats:
+            stats.connect(self._stats)
+            stats.sendall(b"show stat\n")
+            text = b"".join(iter(lambda: stats.recv(65536), b"")).decode()
+        header, *rows = [line.split(",") for line in text.removeprefix("# ").splitlines() if line]
+        (row,) = [dict(zip(header, row, strict=False)) for row in rows if row[:2] == [name, "mx"]]
+        return row["status"], row["check_status"]
+
+    def _listens(self, address: tuple[str, int]) -> bool:
+        if self._process.poll() is not None:
+            self._output.seek(0)
+            raise RuntimeError(f"HAProxy ended:\n{self._output.read().decode(errors='replace')}")
+        with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
+            return probe.connect_ex(address) == 0
