@@ -4,12 +4,18 @@
 the rest, and gives the same answer for that shape. One pass over bounded input, no I/O, nothing blocks.
 
 More is taken than the grammar has, where real clients send it and the meaning is plain: blanks after the colon, an
-address without its angle brackets, and underscores in domain names (such names exist in the DNS). Less is taken in one
-place: an A-label ("xn--...") must be one that some Unicode name turns into. Source routes are checked and then dropped
-(RFC 5321 section 4.1.1.3). An address literal with a tag other than IPv6 is taken when its form is right, though no
-other tag has been registered.
+address without its angle brackets, and underscores in domain names (such names exist in the DNS). Less is taken in two
+places: an A-label ("xn--...") must be one that some Unicode name turns into, and U+0080 to U+009F, which are controls,
+are in no local part. Source routes are checked and then dropped (RFC 5321 section 4.1.1.3). An address literal with a
+tag other than IPv6 is taken when its form is right, though no other tag has been registered.
+
+Two domains are one when their A-labels are the same bytes (RFC 5890 section 2.3.2.4), whichever form, and whichever
+case, each was sent in. The dot between labels is U+002E alone (RFC 6531 section 3.3): the others that were dots in
+IDNA2003 (U+3002, U+FF0E, U+FF61) are for input fields, not for the wire. Local parts are the business of those who
+deliver to them: they are kept and compared as they were sent, and not put into form C.
 """
 
+import ipaddress
 import re
 import unicodedata
 from typing import Literal
@@ -79,6 +85,8 @@ _IPV4 = re.compile(rb"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})")
 _IPV6_GROUP = re.compile(rb"[0-9a-f]{1,4}")
 _TAGGED = re.compile(rb"(?![0-9a-f]*+:)[a-z0-9-]*+(?<!-):[!-Z^-~]++")  # hexadecimal: an IPv6 address lacking its tag
 _BLANKS = b" \t"
+_CONTROL = re.compile(r"[\x80-\x9f]")  # those of ASCII are in no grammar here
+_LONGEST_IP = 45  # characters, of an IPv6 address that ends in an IPv4 address
 
 
 def parse_mailbox(data: bytes, *, smtputf8: bool) -> Mailbox:
@@ -98,6 +106,23 @@ def parse_domain(name: bytes) -> bytes:
     if end != len(name):
         raise AddressError("domain", "there is more behind the domain")
     return domain
+
+
+def parse_ip(text: str) -> str:
+    """An IP address as the log shows it, whichever way it was written; raises `ValueError`.
+
+    IPv6 is in the form of RFC 5952 section 4, an IPv4 address mapped into IPv6 is written as the IPv4 address that it
+    is. A zone (`%eth0`) is refused: it means nothing on another host.
+    """
+    if len(text) > _LONGEST_IP or "%" in text:
+        raise ValueError("no IP address")
+    return as_text(ipaddress.ip_address(text))
+
+
+def as_text(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """The text that `parse_ip` gives for an address."""
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return str(mapped or ip)
 
 
 def parse_path(argument: bytes, keyword: bytes, *, smtputf8: bool) -> tuple[Mailbox, bytes]:
@@ -182,8 +207,8 @@ def _local_part(data: bytes, start: int) -> tuple[bytes, int]:
     if match is None:
         raise AddressError("address", "the local part is missing or malformed")
     _bound("local part", len(match[0]), limits.LOCAL_PART_BYTES)
-    if not match[0].isascii():
-        _text(match[0], "address")
+    if not match[0].isascii() and _CONTROL.search(_text(match[0], "address")):
+        raise AddressError("address", "the local part has control characters")
     return _least_quoted(match[0][1:-1]) if quoted else match[0], match.end()
 
 
@@ -233,7 +258,8 @@ def _to_a_labels(name: str) -> bytes:
     if not unicodedata.is_normalized("NFC", name):  # before case goes: the Kelvin sign would turn into an ASCII k
         raise AddressError("domain", "malformed U-label in the domain: not in form C")
     labels = []
-    for label in name.lower().split("."):
+    # Character by character: the small letter of a sigma would depend on its place in the name.
+    for label in "".join(map(str.lower, name)).split("."):
         if label.isascii():
             _check_label(label.encode())
             labels.append(label.encode())

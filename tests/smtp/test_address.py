@@ -1,16 +1,19 @@
 """The grammar of mailboxes and paths."""
 
+import ipaddress
 import string
 import sys
 import time
+import unicodedata
 
+import idna
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mta import fastparse
 from mta.smtp import limits
-from mta.smtp.address import NULL, POSTMASTER, AddressError, Mailbox, parse_domain, parse_mailbox, parse_path
+from mta.smtp.address import NULL, POSTMASTER, AddressError, Mailbox, parse_domain, parse_ip, parse_mailbox, parse_path
 
 LONG_LABEL = b"x" * 63
 LONG_DOMAIN = b".".join([LONG_LABEL] * 3 + [b"y" * 57])  # 249 bytes
@@ -129,7 +132,12 @@ BAD_MAILBOXES = [
     ("user@❤.example".encode(), "domain"),
     ("user@\u212aelvin.example".encode(), "domain"),  # the Kelvin sign, whose small letter is an ASCII k
     ("user@e\u0301.example".encode(), "domain"),  # not in form C
-    ("user@ex\uff0eample.org".encode(), "domain"),  # a full-width dot
+    # What were dots to IDNA2003: full-width, ideographic, half-width ideographic.
+    ("user@ex\uff0eample.org".encode(), "domain"),
+    ("user@例子\u3002广告".encode(), "domain"),
+    ("user@例子\uff61广告".encode(), "domain"),
+    ("us\x80er@example.org".encode(), "address"),  # controls of ISO 8859
+    ('"us\x9ber"@example.org'.encode(), "address"),
     (("user@" + "é" * 120).encode(), "domain"),  # its A-label is over 63 bytes
 ]
 
@@ -147,6 +155,121 @@ def test_non_ascii_needs_smtputf8(data: str) -> None:
     with pytest.raises(AddressError) as caught:
         parse_mailbox(data.encode(), smtputf8=False)
     assert caught.value.kind == "non-ascii"
+
+
+# One domain in many forms: U-labels and A-labels, in either case, mixed.
+SAME_DOMAINS = [
+    ["bücher.example", "BÜCHER.example", "bÜcher.EXAMPLE", "XN--Bcher-KVA.Example", "xn--bcher-kva.example"],
+    ["例子.广告", "xn--fsqu00a.广告", "例子.XN--4RR70V", "xn--fsqu00a.xn--4rr70v"],
+    ["ΣΟΦΟΣ.gr", "σοφοσ.gr", "Σοφοσ.GR", "xn--0xaakcn.gr"],
+    ["a.ΣΟΦΟΣ", "a.σοφοσ", "a.xn--0xaakcn"],  # at the end, too, no final sigma
+    ["straße.example", "STRAẞE.example", "xn--strae-oqa.example"],
+]
+
+
+@pytest.mark.parametrize("names", SAME_DOMAINS, ids=lambda names: names[-1])
+def test_forms_of_one_domain(names: list[str]) -> None:
+    assert {parse_domain(name.encode()) for name in names} == {names[-1].encode()}
+    assert {parse_mailbox(b"a@" + name.encode(), smtputf8=True).domain for name in names} == {names[-1].encode()}
+
+
+def test_domains_that_are_two() -> None:
+    assert parse_domain(b"strasse.example") != parse_domain("straße.example".encode())
+    assert parse_domain("σοφός.gr".encode()) != parse_domain("σοφόσ.gr".encode())
+
+
+def test_local_parts_are_compared_as_they_were_sent() -> None:
+    composed, decomposed = "é@example.org", "e\u0301@example.org"
+    assert unicodedata.normalize("NFC", decomposed) == composed
+    first, second = (parse_mailbox(text.encode(), smtputf8=True) for text in (composed, decomposed))
+    assert first.local != second.local
+    assert (first.wire, second.wire) == (composed.encode(), decomposed.encode())
+
+
+@given(st.text(st.characters(min_codepoint=0xE0, max_codepoint=0x5FF, categories=["Ll", "Lo"]), min_size=1, max_size=9))
+def test_a_u_label_and_its_a_label_are_one(label: str) -> None:
+    """Against the other direction of the library, and for the capital letters where they come back."""
+    try:
+        a_label = parse_domain(f"{label}.example".encode())
+    except AddressError:
+        return
+    assert parse_domain(a_label) == parse_domain(a_label.upper()) == a_label
+    assert idna.decode(a_label) == f"{label}.example"
+    capital = "".join(c.upper() if len(c.upper()) == 1 and c.upper().lower() == c else c for c in label)
+    if unicodedata.is_normalized("NFC", capital):
+        assert parse_domain(f"{capital}.example".encode()) == a_label
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("2001:0db8:0000:0000:0001:0000:0000:0001", "2001:db8::1:0:0:1"),
+        ("::", "::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("::FFFF:c000:0201", "192.0.2.1"),
+        ("0000:0000:0000:0000:0000:ffff:192.168.100.228", "192.168.100.228"),
+        ("64:ff9b::192.0.2.1", "64:ff9b::c000:201"),
+    ],
+)
+def test_ip(text: str, expected: str) -> None:
+    assert parse_ip(text) == expected
+    assert parse_ip(parse_ip(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1",
+        "1.2.3",
+        "1.2.3.4.5",
+        "1.2.3.256",
+        "01.2.3.4",
+        "0x1.2.3.4",
+        "1.2.3.4 ",
+        " 1.2.3.4",
+        "1.2.3.4\n",
+        "1.2.3.4\0",
+        "\uff11.2.3.4",
+        "1.2.3.4/32",
+        "[::1]",
+        ":::",
+        "1::2::3",
+        "fe80::1%eth0",
+        "fe80::1%",
+        "::ffff:1.2.3.256",
+        "12345::",
+        "example.org",
+        "0" * 46,
+    ],
+)
+def test_no_ip(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_ip(text)
+
+
+@given(st.ip_addresses())
+def test_every_ip(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    for text in (str(ip), ip.exploded, str(ip).upper()):
+        found = ipaddress.ip_address(parse_ip(text))
+        assert found == ((ip.version == 6 and ip.ipv4_mapped) or ip)
+
+
+@given(st.text("0123456789abcdefABCDEF:.%/x \n", max_size=50) | st.text(max_size=20))
+def test_an_ip_is_taken_as_the_library_takes_it(text: str) -> None:
+    try:
+        expected = ipaddress.ip_address(text)
+    except ValueError:
+        expected = None
+    try:
+        found = parse_ip(text)
+    except ValueError:
+        found = None
+    assert (found is not None) is (expected is not None and "%" not in text)
 
 
 def test_no_character_turns_into_ascii() -> None:
