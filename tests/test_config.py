@@ -385,7 +385,7 @@ def test_good_listeners(listen: str) -> None:
         (
             "xclient = ['192.0.2.1/24']",
             "",
-            '5: listen[0].xclient[0]: "192.0.2.1/24" has bits behind its prefix; "192.0.2.0/24" or "192.0.2.1" is allow',
+            '5: listen[0].xclient[0]: "192.0.2.1/24" has bits behind its prefix; "192.0.2.0/24" or "192.0.2.1" is',
         ),
         ("xforward = [\n'127.0.0.1',\n'[::1]']", "", '7: listen[0].xforward[1]: "[::1]" is no network'),
         ("xforward = '127.0.0.1'", "", '5: listen[0].xforward: "127.0.0.1" given; a list, of a text each is allowed'),

@@ -41,7 +41,7 @@ def test_what_is_read(text: str, meaning: str) -> None:
     ],
 )
 def test_what_is_not(text: str) -> None:
-    with pytest.raises(ValueError, match="^is no network; an address or a network, as in"):
+    with pytest.raises(ValueError, match=r"^is no network; an address or a network, as in"):
         parse_network(text)
 
 
