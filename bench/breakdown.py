@@ -16,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench import certificate
 from bench.cases import CASES
 from bench.measure import TICKS_PER_S, measure, settle
 from bench.sides import MtaSide, Sink
@@ -76,7 +77,8 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="profile-")))
         sink = stack.enter_context(closing(Sink())) if case.destination == "relay" else None
-        side = stack.enter_context(closing(MtaSide(case.destination, sink, folder)))
+        settings = certificate.mta_settings(certificate.make(folder)) if case.load.starttls else {}
+        side = stack.enter_context(closing(MtaSide(case.destination, sink, folder, settings)))
 
         def one_round() -> float:
             side.mark()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench import cases
 from bench.cases import MB, Case
+from bench.loads import Sender
 from bench.measure import Round
 from bench.report import Better, Figure
 
@@ -24,6 +25,8 @@ ACCEPTED = Quantity("accepted, messages/s", Better.MORE, lambda round_: round_.a
 FINISHED = Quantity("finished, messages/s", Better.MORE, lambda round_: round_.finished_per_s)
 CPU = Quantity("CPU, ms a message", Better.LESS, lambda round_: round_.cpu_ms)
 PROCESSES = Quantity("the same, as charged to the processes alone", Better.LESS, lambda round_: round_.processes_ms)
+GENERATOR = Quantity("generator's CPU, ms a message", Better.LESS, lambda round_: round_.generator_ms)
+SHARE = Quantity("generator, part of its time that it works", Better.LESS, lambda round_: round_.generator_share)
 
 
 def megabytes(quantity: Quantity, message_bytes: int) -> Quantity:
@@ -33,11 +36,17 @@ def megabytes(quantity: Quantity, message_bytes: int) -> Quantity:
 
 
 def figure(
-    title: str, quantity: Quantity, theirs: Sequence[Round], ours: Sequence[Round], bound: float = 0.0
+    title: str,
+    quantity: Quantity,
+    theirs: Sequence[Round],
+    ours: Sequence[Round],
+    bound: float = 0.0,
+    *,
+    ceiling: float = 0.0,
 ) -> Figure:
-    """One quantity of all rounds on both sides; a bound of 0 demands nothing."""
+    """One quantity of all rounds on both sides; a bound or a ceiling of 0 demands nothing."""
     left, right = [quantity.of(round_) for round_ in theirs], [quantity.of(round_) for round_ in ours]
-    return Figure(title, quantity.name, left, right, quantity.better, bound)
+    return Figure(title, quantity.name, left, right, quantity.better, bound, ceiling)
 
 
 def postfix_figures(case: Case, rounds: Rounds) -> list[Figure]:
@@ -46,11 +55,15 @@ def postfix_figures(case: Case, rounds: Rounds) -> list[Figure]:
     accepted, finished = ACCEPTED, FINISHED
     if case.load.message_bytes >= MB:
         accepted, finished = (megabytes(quantity, case.load.message_bytes) for quantity in (accepted, finished))
-    return [
+    rows = [
         figure(case.title, accepted, theirs, ours),
         figure("", finished, theirs, ours, case.speed),
         figure("", CPU, theirs, ours, case.cpu),
     ]
+    if isinstance(case.load, Sender):
+        rows.append(figure("", GENERATOR, theirs, ours))
+        rows.append(figure("", SHARE, theirs, ours, ceiling=cases.GENERATOR_SHARE))
+    return rows
 
 
 def idle_figures(rounds: Rounds, memory: Sequence[float]) -> list[Figure]:
@@ -65,6 +78,21 @@ def idle_figures(rounds: Rounds, memory: Sequence[float]) -> list[Figure]:
         figure(title, FINISHED, without, beside, cases.IDLE_THROUGHPUT),
         figure("", CPU, without, beside),
         Figure("", "memory of an idle session, bytes (left: the limit)", limit, memory, Better.LESS, 1.0),
+    ]
+
+
+def slow_figures(rounds: Rounds, timeout_s: float, cut_after_s: Sequence[float]) -> list[Figure]:
+    """The rows of the slow-loris case: without the slow clients on the left, beside them on the right.
+
+    `cut_after_s` is when they were cut with a `command_timeout_s` of `timeout_s`.
+    """
+    without, beside = rounds["without"], rounds["beside"]
+    title = f"{cases.SLOW_SESSIONS:,} clients that send a byte each {cases.SLOW_PERIOD_S:.0f} s, and are let stay"
+    cut = f"cut after, s, with a command_timeout_s of {timeout_s:.0f} s (left)"
+    return [
+        figure(title, FINISHED, without, beside, cases.SLOW_THROUGHPUT),
+        figure("", CPU, without, beside),
+        Figure("the same, not let stay", cut, [timeout_s], cut_after_s, Better.LESS, cases.SLOW_CUT),
     ]
 
 

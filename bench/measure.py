@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-GENERATOR = "/usr/sbin/smtp-source"
+from bench.loads import Load
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 POLL_S = 0.02  # pause between two looks whether everything is delivered
 
@@ -48,21 +49,6 @@ def _own_s() -> float:
 
 
 @dataclass(frozen=True)
-class Load:
-    """What smtp-source is to send: `sessions` in parallel, each message of `message_bytes` to one recipient."""
-
-    sessions: int
-    message_bytes: int
-    reuse_connections: bool
-
-    def command(self, address: str, messages: int) -> list[str]:
-        """The generator's command line."""
-        counts = ["-s", str(self.sessions), "-m", str(messages), "-l", str(self.message_bytes)]
-        reuse = ["-d"] if self.reuse_connections else []
-        return [GENERATOR, *counts, *reuse, "-f", "sender@example.com", "-t", "user@example.org", address]
-
-
-@dataclass(frozen=True)
 class Round:
     """One round's raw figures, times in seconds."""
 
@@ -73,6 +59,7 @@ class Round:
     generator_s: float  # the generator's, user and system
     others_s: float  # the next hop's stand-in and this program
     processes_s: float  # the server's own processes as the kernel charged them; 0 where they come and go
+    generators: int = 1  # processes of the generator
 
     @property
     def accepted_per_s(self) -> float:
@@ -93,6 +80,16 @@ class Round:
     def processes_ms(self) -> float:
         """The CPU time for a message that was charged to the server's processes, in milliseconds."""
         return self.processes_s * 1000 / self.messages
+
+    @property
+    def generator_ms(self) -> float:
+        """The generator's CPU time for a message, in milliseconds."""
+        return self.generator_s * 1000 / self.messages
+
+    @property
+    def generator_share(self) -> float:
+        """How much of its time the generator worked: near 1 it is what limits the speed."""
+        return self.generator_s / (self.accepted_s * self.generators)
 
 
 def measure(
@@ -118,7 +115,7 @@ def measure(
     generator.returncode = os.waitstatus_to_exitcode(status)
     accepted = time.monotonic()
     if generator.returncode:
-        raise RuntimeError(f"smtp-source ended with {generator.returncode}")
+        raise RuntimeError(f"the load generator ended with {generator.returncode}")
     while not done():
         if time.monotonic() > accepted + 60:
             raise TimeoutError("accepted messages were not delivered within a minute")
@@ -132,6 +129,7 @@ def measure(
         generator_s=usage.ru_utime + usage.ru_stime,
         others_s=_own_s() - own + sum(map(process_s, neighbours)) - neighbour,
         processes_s=sum(map(process_s, processes)) - server,
+        generators=load.processes,
     )
 
 

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -70,10 +71,12 @@ class Sink:
 class PostfixSide:
     """A private Postfix that discards, stores or relays; delivery is seen in its log (a line "removed" a message)."""
 
-    def __init__(self, destination: str, sink: Sink | None, parent: Path) -> None:
+    def __init__(
+        self, destination: str, sink: Sink | None, parent: Path, settings: Mapping[str, str] | None = None
+    ) -> None:
         port = free_port()
         self.address = f"{HOST}:{port}"
-        self._postfix = Postfix(port, self._settings(destination, sink), parent=parent)
+        self._postfix = Postfix(port, {**self._settings(destination, sink), **(settings or {})}, parent=parent)
         self._removed = 0
         self._offset = 0
         self._rest = b""
@@ -120,7 +123,7 @@ class MtaSide:
     """A whole `mta run` with its defaults; delivery is seen by asking the queue manager, as `mta queue stats` does."""
 
     def __init__(
-        self, destination: str, sink: Sink | None, parent: Path, settings: dict[str, Any] | None = None
+        self, destination: str, sink: Sink | None, parent: Path, settings: Mapping[str, Any] | None = None
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mta-", dir=parent))
         transport: dict[str, str] = {"kind": "discard"}

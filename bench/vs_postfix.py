@@ -7,22 +7,22 @@ import json
 import os
 import shutil
 import struct
-import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cases, report
+from bench import cases, certificate, report
+from bench.beside import compare_idle, compare_slow, cut_slow
 from bench.cases import Case
 from bench.environment import describe, ensure_postfix
-from bench.figures import Rounds, idle_figures, postfix_figures, sink_figures
-from bench.idle import raise_descriptor_limit
-from bench.measure import Load, Round, measure, pss_bytes, settle
+from bench.figures import Rounds, idle_figures, postfix_figures, sink_figures, slow_figures
+from bench.measure import Round
+from bench.rounds import alternate, one_round, say, scaled
 from bench.sides import MtaSide, PostfixSide, Side, Sink
 from mta.errors import EX_UNAVAILABLE
 from tests.support.postfix import PostfixUnavailable
@@ -33,51 +33,20 @@ VS_IDLE = ("without", "with")
 VS_SINK = ("smtp-sink", "mta")
 
 
-def say(text: str) -> None:
-    """Progress, to standard error; the report goes to standard output."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def one_round(side: Side, load: Load, messages: int, neighbours: Sequence[int] = ()) -> Round:
-    """Measure one round on a machine at rest."""
-    settle()
-    side.mark()
-    return measure(
-        load,
-        side.address,
-        messages,
-        done=lambda: side.done(messages),
-        processes=side.processes(),
-        neighbours=neighbours,
-    )
-
-
-def alternate(sides: Mapping[str, Callable[[int], Round]], rounds: int) -> Rounds:
-    """Run the sides in turns, `rounds` times each, after one turn that is not counted."""
-    results: dict[str, list[Round]] = {name: [] for name in sides}
-    for number in range(rounds + 1):
-        for name, run in sides.items():
-            result = run(number)
-            say(
-                f"  round {number or '-'} {name}: {result.accepted_per_s:.0f}/s accepted, "
-                f"{result.finished_per_s:.0f}/s finished, {result.cpu_ms:.3f} ms CPU"
-            )
-            if number:
-                results[name].append(result)
-    return results
-
-
 def compare(case: Case, options: argparse.Namespace) -> Rounds:
     """One of the cases that both Postfix and mta run."""
     with ExitStack() as stack:
         sink = stack.enter_context(closing(Sink())) if case.destination == "relay" else None
         neighbours = sink.processes() if sink else ()
+        pair = certificate.make(options.folder) if case.load.starttls else None
         sides: dict[str, tuple[Side, int]] = {}
         if options.only != "mta":
-            postfix = stack.enter_context(closing(PostfixSide(case.destination, sink, options.folder)))
+            main_cf = certificate.postfix_settings(pair) if pair else {}
+            postfix = stack.enter_context(closing(PostfixSide(case.destination, sink, options.folder, main_cf)))
             sides["postfix"] = (postfix, case.postfix_messages)
         if options.only != "postfix":
-            mta = stack.enter_context(closing(MtaSide(case.destination, sink, options.folder)))
+            settings = certificate.mta_settings(pair) if pair else {}
+            mta = stack.enter_context(closing(MtaSide(case.destination, sink, options.folder, settings)))
             sides["mta"] = (mta, case.mta_messages)
 
         def runner(side: Side, messages: int) -> Callable[[int], Round]:
@@ -99,49 +68,6 @@ def compare_sink(options: argparse.Namespace) -> Rounds:
             },
             options.rounds,
         )
-
-
-def compare_idle(options: argparse.Namespace) -> tuple[Rounds, list[float]]:
-    """mta without and with idle sessions beside the load; also returns the memory of an idle session, in bytes."""
-    count = cases.IDLE_SESSIONS
-    raise_descriptor_limit(count * 2)  # inherited by the workers; one of them may get the most
-    settings = {"limits": {"command_timeout_s": 3600.0}}  # idle for longer than the default of 300 s
-    messages = scaled(cases.IDLE_MESSAGES, options)
-    memory: list[float] = []
-    with ExitStack() as stack:
-        mta = stack.enter_context(closing(MtaSide("discard", None, options.folder, settings)))
-        one_round(mta, cases.IDLE_LOAD, messages)
-        pids = mta.server.processes()
-        empty = pss_bytes(pids)
-
-        def without(_: int) -> Round:
-            return one_round(mta, cases.IDLE_LOAD, messages)
-
-        def beside(number: int) -> Round:
-            command = [sys.executable, str(Path(__file__).with_name("idle.py")), mta.address, str(count)]
-            holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            assert holder.stdin is not None
-            assert holder.stdout is not None
-            expect(holder.stdout.readline(), f"holding {count}")
-            if number:
-                memory.append((pss_bytes(pids) - empty) / count)
-            result = one_round(mta, cases.IDLE_LOAD, messages)
-            expect(holder.communicate()[0], f"alive {count}")
-            return result
-
-        return alternate({"without": without, "beside": beside}, options.rounds), memory
-
-
-def expect(said: str, wanted: str) -> None:
-    """Hold a line of the idle holder against what it must be."""
-    if said.strip() != wanted:
-        raise RuntimeError(f"idle sessions: {said.strip()!r} instead of {wanted!r}")
-
-
-def scaled(messages: int, options: argparse.Namespace) -> int:
-    """Messages of a round at the wanted scale."""
-    scale: float = options.scale
-    return max(1, round(messages * scale))
 
 
 FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000  # <linux/fs.h>
@@ -209,6 +135,10 @@ def run(options: argparse.Namespace) -> int:
             rounds, memory = compare_idle(options)
             raw["idle memory, bytes"] = memory
             tables[VS_IDLE] += idle_figures(rounds, memory)
+        elif name == "slow-loris":
+            rounds = compare_slow(options)
+            raw["slow clients: command_timeout_s, and when each was cut"] = cut = cut_slow(options)
+            tables[VS_IDLE] += slow_figures(rounds, *cut)
         elif name == "sink":
             rounds = compare_sink(options)
             tables[VS_SINK] += sink_figures(rounds)

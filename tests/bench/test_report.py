@@ -1,10 +1,12 @@
 """The benchmark's arithmetic: what is subtracted, what a ratio means, what meets an aim."""
 
+import dataclasses
+
 import pytest
 
 from bench import report
 from bench.cases import CASES, MB, NAMES
-from bench.figures import CPU, FINISHED, figure, megabytes, postfix_figures
+from bench.figures import CPU, FINISHED, GENERATOR, SHARE, figure, megabytes, postfix_figures, slow_figures
 from bench.measure import Round
 from bench.report import Better, Figure
 
@@ -27,6 +29,8 @@ def test_quantities() -> None:
     one = round_of(1_000, 2.0)
     assert (one.accepted_per_s, one.finished_per_s, one.cpu_ms) == (1_000.0, 500.0, 2.0)
     assert megabytes(FINISHED, 2 * MB).of(one) == 1_000.0
+    assert (one.generator_ms, one.generator_share) == (0.75, 0.75)
+    assert dataclasses.replace(one, generators=2).generator_share == 0.375
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,33 @@ def test_aims(better: Better, bound: float, ours: float, met: bool) -> None:
     row = Figure("case", "what", [90.0, 100.0, 500.0], [ours], better, bound)
     assert row.met is met
     assert ("**missed**" in row.row()) is not met
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "met"), [([0.9], [0.2], True), ([0.91], [0.2], False), ([0.2], [0.8, 0.95, 0.99], False)]
+)
+def test_ceilings(theirs: list[float], ours: list[float], met: bool) -> None:
+    """A ceiling is one for both sides, whatever their ratio."""
+    row = Figure("case", "what", theirs, ours, Better.LESS, ceiling=0.9)
+    assert row.met is met
+    assert f"| each ≤ 0.900 | {'met' if met else '**missed**'} |" in row.row()
+
+
+def test_cases_with_our_generator_show_what_it_used() -> None:
+    """So that a reader can tell whether it was the limit; smtp-source has no such rows."""
+    rounds = {"postfix": [round_of(1_000, 2.0)], "mta": [round_of(8_000, 2.0)]}
+    by_name = {case.name: postfix_figures(case, rounds) for case in CASES}
+    assert [row.what for row in by_name["bdat"][3:]] == [GENERATOR.name, SHARE.name]
+    assert by_name["reused"][3:] == []
+
+
+def test_slow_clients() -> None:
+    """They must not slow down the others, and are cut when their time is up."""
+    rounds = {"without": [round_of(1_000, 2.0)], "beside": [round_of(950, 2.0)]}
+    speed, _, cut = slow_figures(rounds, 300.0, [300.2, 300.9, 301.0])
+    assert (speed.ratio, speed.met) == (0.95, True)
+    assert cut.met
+    assert "with a command_timeout_s of 300 s" in cut.row()
 
 
 def test_report() -> None:
