@@ -16,7 +16,7 @@ from mta import clients_file
 from mta.clients_file import BUCKET_WORDS, HEADER_BYTES
 from mta.errors import IpcError
 from mta.networks import network_of
-from mta.server.clients import ClientTable
+from mta.server.clients import COUNT_MAX, ClientTable
 
 A, B = network_of("192.0.2.1", 32, 64), network_of("2001:db8::1", 32, 64)
 
@@ -136,8 +136,11 @@ def test_who_comes_later_sees_what_is_there(fd: int, worker: Callable[..., Clien
     one.add(A)
     two = worker()
     assert two.count(A) == 1
+    assert two.add(A) == 2
+    assert one.count(A) == 2  # it had looked around before
     one.close()
-    assert two.add(A) == 1
+    assert two.add(A) == 2
+    assert two._others == []
 
 
 @given(
@@ -272,9 +275,12 @@ def test_workers_without_memory_count_for_themselves(fd: int) -> None:
             "import resource, signal, sys\n"
             "from mta.server.clients import ClientTable\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+            "soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))\n"
             "table = ClientTable(int(sys.argv[1]))\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))\n"
             "print(table.is_shared, table.add(b'network'), table.add(b'network'))\n"
+            "print(ClientTable(int(sys.argv[1]))._region)\n"  # nobody has kept it
             "table.close()\n",
             str(fd),
         ],
@@ -283,7 +289,35 @@ def test_workers_without_memory_count_for_themselves(fd: int) -> None:
         capture_output=True,
         text=True,
     )
-    assert limited.stdout == "False 1 2\n"
+    assert limited.stdout == "False 1 2\n0\n"
+
+
+def test_a_count_does_not_reach_into_its_mark(worker: Callable[..., ClientTable]) -> None:
+    one, two = worker(), worker()
+    one.add(A)
+    one._own[A].count = COUNT_MAX
+    one.add(A)
+    assert two.count(A) == COUNT_MAX
+    one.remove(A)
+    one._own[A].count = 1
+    one.remove(A)
+    assert two.count(A) == 0
+
+
+def test_bytes_that_look_like_a_mark_are_none() -> None:
+    """The mark of A across two words of another worker, in front of the real one."""
+    fd = clients_file.create(regions=2, buckets=1)
+    one, two = ClientTable(fd), ClientTable(fd)
+    mark, _ = one._place(A)
+    fakes = b"\1" + mark + b"\2\3" + b"\1\2\3\4\5" + mark + bytes(6)
+    start = clients_file.layout(fd).offset(1)
+    os.pwrite(fd, fakes, start)
+    assert one.count(A) == 0
+    assert two.add(A) == 1
+    assert one.count(A) == 1
+    one.close()
+    two.close()
+    os.close(fd)
 
 
 @pytest.mark.parametrize("regions", [4, 512])
