@@ -12,6 +12,7 @@ import click
 from mta import __version__, cli_queue, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
+from mta.supervisor import certificates
 from mta.supervisor import main as supervisor
 
 CHECK_FAILED = 1
@@ -48,9 +49,10 @@ def check(config_file: str) -> int:
     """Check a configuration file.
 
     Prints every fault as "file:line: what, and what is allowed". Ends with 0 when there is none, with 1 otherwise.
+    Certificates and keys are read as well: do this as the user that starts mta.
     """
     try:
-        config_load.load(config_file)
+        certificates.check(config_load.load(config_file), config_file)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem)

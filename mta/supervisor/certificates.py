@@ -106,9 +106,15 @@ class Certificates:
             raise ConfigError([f"tls: the certificates are too large: {error}"]) from None
 
 
-def check(config: Config) -> None:
-    """Whether the files of `config.tls` can be used, by whoever asks. Blocks on reading. Raises `ConfigError`."""
-    read(config.tls)
+def check(config: Config, file: str) -> None:
+    """Whether the certificates of a configuration can be used, as read by whoever we are. Blocks on reading them.
+
+    Raises `ConfigError` with every fault, each with the name of the configuration `file` in front.
+    """
+    try:
+        read(config.tls)
+    except ConfigError as error:
+        raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
 
 
 def read(settings: Tls) -> tuple[list[tls_file.Identity], bytes]:

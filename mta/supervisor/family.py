@@ -5,7 +5,7 @@ import select
 import signal
 from collections.abc import Callable, Iterable
 
-from mta import log
+from mta import clients_file, log
 from mta.child import ChildContext
 from mta.supervisor.backoff import Backoff
 from mta.supervisor.child import Child, Commands
@@ -37,7 +37,7 @@ class Family:
         self._poll = poll
         self._clock = clock
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._clients_fd = os.memfd_create("mta-clients", os.MFD_CLOEXEC)  # what is in it is the workers' business
+        self._clients_fd = clients_file.create()
         self._lifeline_fd, self._lifeline_end = os.pipe()
         self._watched: dict[int, Child] = {}  # by pidfd and by status descriptor
         self._living: list[Child] = []
