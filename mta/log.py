@@ -16,24 +16,18 @@ file.
 """
 
 import logging
-import os
-import select
-import socket
-import stat
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from time import gmtime, strftime, time
 
 import msgspec
 
 from mta.config import Log
-from mta.errors import ConfigError
+from mta.log_sink import Sink, log_file, standard_error
 from mta.tls_facts import TlsFacts
 
 PAUSE_MS = 200  # people who watch a quiet log see each line at once; under load this makes 5 writes a second
 PENDING_PIECES = 300  # flushed when this much is pending: 150 lines, about 32 KiB
-KEPT_BYTES = 1048576  # held for a reader that does not read, before lines are dropped
 TEXT_CHARACTERS = 1024  # longest text of a peer in a line; longer ones are cut
 RARE_CHARACTERS = 16384  # the same for events of processes, which may carry a traceback
 
@@ -112,86 +106,6 @@ def _value(value: object) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Where lines go
-
-
-class _Sink:
-    """A descriptor that takes lines without ever waiting; `lost` counts those it could not take."""
-
-    __slots__ = ("_fd", "_kept", "_send", "_torn", "_whole", "lost")
-
-    def __init__(self, fd: int) -> None:
-        """Write to `fd`, which becomes the sink's own. A pipe or terminal must have been opened with O_NONBLOCK."""
-        self._fd = fd
-        self._kept = bytearray()
-        self._torn = False  # the last line in the file lacks its end
-        self.lost = 0
-        mode = os.fstat(fd).st_mode
-        # A pipe takes up to PIPE_BUF bytes in one piece or not at all, so that lines of several processes do not mix.
-        self._whole = stat.S_ISREG(mode)
-        self._send: Callable[[bytes], int] = self._write
-        if stat.S_ISSOCK(mode):  # the system's journal: not to be opened anew, but it can be written without waiting
-            journal = socket.socket(fileno=fd)
-            self._send = lambda data: journal.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-
-    def write(self, data: bytes) -> None:
-        """Take whole lines. Does not wait, does not raise."""
-        if len(self._kept) + len(data) > KEPT_BYTES:
-            self.lost += data.count(b"\n")
-            return
-        if self._torn and not self._kept:
-            self._kept += b"\n"
-        self._kept += data
-        while self._kept:
-            piece = self._piece()
-            try:
-                sent = self._send(piece)
-            except BlockingIOError:
-                return  # nobody reads just now; kept for the next time
-            except OSError:
-                self.lost += self._kept.count(b"\n") - self._kept.startswith(b"\n")
-                self._kept.clear()
-                return
-            self._torn = piece[sent - 1] != 10
-            del self._kept[:sent]
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._fd)
-
-    def _piece(self) -> bytes:
-        if self._whole or len(self._kept) <= select.PIPE_BUF:
-            return bytes(self._kept)
-        end = self._kept.rfind(b"\n", 0, select.PIPE_BUF) + 1
-        return bytes(self._kept[: end or select.PIPE_BUF])
-
-    def _write(self, data: bytes) -> int:
-        return os.write(self._fd, data)
-
-
-def _standard_error() -> _Sink | None:
-    """Standard error; `None` when it is closed.
-
-    A pipe or a terminal is opened anew, so that O_NONBLOCK concerns nobody else. A file must stay shared, since its
-    offset is; nor can a socket be opened anew, or what belongs to another user.
-    """
-    try:
-        if not stat.S_ISREG(os.fstat(2).st_mode):
-            with suppress(OSError):
-                return _Sink(os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC))
-        return _Sink(os.dup(2))
-    except OSError:
-        return None
-
-
-def _file(path: str) -> _Sink:
-    try:
-        return _Sink(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640))
-    except OSError as error:
-        raise ConfigError([f"log.file: {path}: {error.strerror}"]) from None
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Lines
 
 _KINDS_KV = {"id": "%s", "text": "%s", "flag": "%s", "count": "%d", "seconds": "%.3f"}
@@ -240,7 +154,7 @@ class _State:
     )
 
     def __init__(self) -> None:
-        self.sink: _Sink | None = None  # none before `setup`: then each line goes to standard error at once
+        self.sink: Sink | None = None  # none before `setup`: then each line goes to standard error at once
         self.process = "Z process=mta/0 "  # what stands between the time and the event
         self.kinds = _KINDS_KV
         self.pieces: list[str] = []  # of lines, in pairs: a prefix, and the event
@@ -265,7 +179,7 @@ def setup(role: str, index: int, settings: Log) -> None:
     global _text
     state = _state
     flush()
-    sink = _file(settings.file) if settings.file else _standard_error()
+    sink = log_file(settings.file) if settings.file else standard_error()
     if state.sink is not None:
         state.sink.close()
     state.sink = sink
@@ -290,7 +204,7 @@ def flush() -> None:
     state.pieces.clear()
     state.flushed_tick = int(time() * 1000)
     state.due_tick = state.flushed_tick + PAUSE_MS
-    sink = state.sink or _standard_error()
+    sink = state.sink or standard_error()
     if sink is None:  # there is nowhere to write
         return
     if sink.lost:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta import log
+from mta import log, log_sink
 from mta.config import Log
 from mta.errors import ConfigError
+from mta.tls_facts import TlsFacts
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -83,6 +84,23 @@ def test_every_mail_event_has_time_process_event_and_ids_first(lines: Callable[[
     assert told[2]["reply"] == "550 5.7.1 no relay [relay]"
     assert told[2]["reason"] == "relay"
     assert told[5]["text"] == "550 5.1.1 who?"
+
+
+def test_events_of_tls(lines: Callable[[], list[str]]) -> None:
+    facts = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, "mx.example.org", "00ff", True)
+    log.tls("s1", "192.0.2.1:5", facts)
+    log.tls("s1", "192.0.2.1:5", TlsFacts("TLSv1.2", "ECDHE-RSA-AES128-GCM-SHA256", 128, resumed=True))
+    log.tls_failed("s1", "192.0.2.1:5", "certificate_verify_failed: certificate has expired")
+    first, second, failed = [fields(line) for line in lines()]
+    assert list(first)[2:] == [
+        *("event", "session", "client", "version", "cipher", "server_name", "fingerprint", "verified", "resumed"),
+    ]
+    assert first["cipher"] == "TLS_AES_256_GCM_SHA384"
+    assert (first["server_name"], first["fingerprint"]) == ("mx.example.org", "00ff")
+    assert (first["verified"].lower(), first["resumed"].lower()) == ("true", "false")
+    assert (second["server_name"], second["verified"].lower(), second["resumed"].lower()) == ("", "false", "true")
+    assert failed["event"] == "tls_failed"
+    assert failed["reason"] == "certificate_verify_failed: certificate has expired"
 
 
 def test_a_peer_cannot_forge_a_line_nor_control_a_terminal(lines: Callable[[], list[str]]) -> None:
@@ -182,7 +200,7 @@ class _Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.room = 1 << 30
         self.data = b""
-        monkeypatch.setattr(log._Sink, "_write", lambda _, data: self.write(data))
+        monkeypatch.setattr(log_sink.Sink, "_write", lambda _, data: self.write(data))
 
     def write(self, data: bytes) -> int:
         if not self.room:
