@@ -1,7 +1,5 @@
 """Normalised content: against an oracle that goes byte by byte, in every split."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,15 +7,7 @@ from wire.corpus import Case, cases, splits
 
 from mta import fastparse
 from mta.newlines import Normaliser
-
-# Everything that some server takes for the end of a message, but CR LF . CR LF itself.
-FALSE_ENDS = [
-    *(b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r.\r\n", b"\r\n.\r", b"\n.\r", b"\r.\n"),
-    *(b"\r\n\0.\r\n", b"\r\n.\0\r\n", b"\r\0\n.\r\n", b"\r\n.\r\0\n", b"\0\n\0.\0\n", b"\r\n\0\0.\n"),
-]
-SMUGGLED = b"MAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.org>\r\nDATA\r\nsmuggled"
-# The end of a message to a server that takes any of CR, LF and CR LF for a line end, and drops NULs.
-LENIENT_END = re.compile(rb"(?:\A|[\r\n])\0*\.\0*(?:\r\0*\n|\n|\r)")
+from tests.support.smuggling import FALSE_ENDS, LENIENT_END, SMUGGLED
 
 
 def oracle(data: bytes) -> bytes:

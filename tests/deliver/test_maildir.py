@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from gevent.event import Event
 
@@ -50,6 +51,14 @@ def test_content_is_the_stored_message_behind_two_fields(tmp_path: Path) -> None
         b"Return-Path: <a@example.net>\r\nDelivered-To: Jim@example.org\r\n" + BODY
     ]
     assert left_in_tmp(tmp_path) == []
+
+
+def test_what_holds_for_next_hops_only(tmp_path: Path) -> None:
+    """A mailbox takes any bytes, and delivery into it is the end of the way that had to have TLS."""
+    envelope = msgspec.structs.replace(mail("joe@example.org"), binary=True, bare_newlines=True, require_tls=True)
+    (ended,) = writer(tmp_path, {1: FakeMessage(envelope, BODY)}, Disk()).write([Outcomes().work(1)])
+    assert [result.status for result in ended.results] == [2]
+    assert stored(tmp_path, "joe@example.org")[0].endswith(BODY)
 
 
 def test_null_sender_and_control_characters(tmp_path: Path) -> None:

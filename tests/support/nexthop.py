@@ -20,6 +20,8 @@ class Hop:
         self.socket = sock
         self._buffer = b""
         sock.settimeout(DEADLINE_S)
+        if sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def say(self, *lines: str) -> None:
         """Send lines in one piece."""
@@ -46,6 +48,16 @@ class Hop:
             data += more
         content, self._buffer = data.split(b"\r\n.\r\n", 1)
         return content[2:] + b"\r\n" if content else b""
+
+    def hear_bytes(self, count: int) -> bytes:
+        """So many bytes; what there is when it breaks off."""
+        while len(self._buffer) < count:
+            data = self.socket.recv(1 << 20)
+            if not data:
+                break
+            self._buffer += data
+        found, self._buffer = self._buffer[:count], self._buffer[count:]
+        return found
 
     def pipelined(self) -> int:
         """Commands that have arrived and were not heard."""
@@ -126,8 +138,8 @@ class NextHop:
 class Polite:
     """A script: an ordinary server. `received` has (MAIL line, RCPT lines, content as on the wire) of each message.
 
-    `replies` has what to say instead, by the whole command or its verb (`END` for the end of content); a reply may be
-    several lines joined by newlines.
+    `replies` has what to say instead, by the whole command or its verb (`END` for the end of content, or the last
+    BDAT); a reply may be several lines joined by newlines.
     """
 
     def __init__(
@@ -141,6 +153,7 @@ class Polite:
         self.replies = dict(replies or {})
         self.received: list[tuple[bytes, list[bytes], bytes]] = []
         self.commands: list[bytes] = []
+        self.cut_off: list[bytes] = []  # what came of chunks that broke off
         self._lmtp = lmtp
         self._extensions = extensions
         self._before_end = before_end
@@ -152,22 +165,30 @@ class Polite:
         while line := hop.hear():
             self.commands.append(line)
             verb = line.split(b" ")[0].split(b":")[0].decode().upper()
-            answer = self._answer(line, verb)
-            hop.say(*answer.split("\n"))
+            answer = "" if verb == "BDAT" else self._answer(line, verb)
+            if answer:
+                hop.say(*answer.split("\n"))
             if verb == "MAIL":
                 sender, recipients = line, []
             elif verb == "RCPT" and answer.startswith("2"):
                 recipients.append(line)
             elif verb == "DATA" and answer.startswith("3"):
-                content = hop.hear_content()
-                self._before_end()
-                self.received.append((sender, recipients, content))
-                for recipient in recipients if self._lmtp else [b"END"]:
-                    hop.say(
-                        self.replies.get(f"END {recipient.decode('latin-1')}", self.replies.get("END", "250 2.0.0 ok"))
-                    )
+                self._end(hop, sender, recipients, hop.hear_content())
+            elif verb == "BDAT":  # one is all that the client sends
+                size = int(line.split()[1])
+                content = hop.hear_bytes(size)
+                if len(content) < size:
+                    self.cut_off.append(content)
+                    return
+                self._end(hop, sender, recipients, content)
             if verb == "QUIT" or answer.startswith("421"):
                 return
+
+    def _end(self, hop: Hop, sender: bytes, recipients: list[bytes], content: bytes) -> None:
+        self._before_end()
+        self.received.append((sender, recipients, content))
+        for recipient in recipients if self._lmtp else [b"END"]:
+            hop.say(self.replies.get(f"END {recipient.decode('latin-1')}", self.replies.get("END", "250 2.0.0 ok")))
 
     def _answer(self, line: bytes, verb: str) -> str:
         for key in (line.decode("latin-1"), verb):
