@@ -135,7 +135,7 @@ PROTOCOLS = st.sampled_from([b"SMTP", b"ESMTPS", b"UTF8SMTPS", b"UTF8LMTPS"])
 def test_lines_are_short_where_names_are(
     helo: bytes, client: bytes, hostname: bytes, protocol: bytes, tls: bytes, name: bytes
 ) -> None:
-    """A line is longer than it should be only where it cannot be folded: one name is in it, or a name and its address."""
+    """A line is longer than it should be only where it cannot be folded: a name alone, or a name and its address."""
     field = received(helo=helo, client=client, hostname=hostname, protocol=protocol, client_name=name, tls=tls)
     for line in lines(field.replace(tls, b"(tls)") if tls else field):
         if len(line) > trace.LINE_CHARACTERS:
