@@ -196,6 +196,14 @@ def test_no_header(data: bytes, sizes: list[int] | None) -> None:
         read(data, sizes)
 
 
+def test_checksum_of_haproxy() -> None:
+    """A header that HAProxy 2.6 made, with `proxy-v2-options crc32c,unique-id,ssl`."""
+    header = bytes.fromhex(
+        "0d0a0d0a000d0a515549540a211100257f0000017f000001ea848ec503000477cce49f05000731303436372d362000050000000000"
+    )
+    assert read(header + b"EHLO a\r\n") == (("127.0.0.1", 60036), ("127.0.0.1", 36549), b"EHLO a\r\n")
+
+
 def test_refused_at_the_first_wrong_byte() -> None:
     """Nothing is waited for that cannot become a header."""
     for wrong in (b"Q", b"PROXX", b"\r\n\r\n\1", b"PROXY TCP4\n", SIGNATURE + b"\x21\x11\xff\xff"):
