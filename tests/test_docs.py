@@ -33,6 +33,16 @@ def test_example_shows_the_defaults(tmp_path: Path) -> None:
     assert load(full) == load(example)
 
 
+def test_tables_that_the_example_shows_in_comments_are_right_where_they_stand(tmp_path: Path) -> None:
+    text = re.sub(r"^#     ", "", (ROOT / "conf/mta.toml").read_text(), flags=re.MULTILINE)
+    example = tmp_path / "example.toml"
+    example.write_text(re.sub(r'^#(certificate|key) = ""', r'\1 = "\1.pem"', text, flags=re.MULTILINE))
+    config = load(example)
+    assert config.listen[0].limits.client_connections == 500
+    assert config.limits == load(ROOT / "conf/mta.toml").limits
+    assert [pair.certificate for pair in config.tls.extra] == ["/etc/mta/rsa.pem"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_that_are_there(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
