@@ -37,13 +37,13 @@ One TOML file. `mta check -c FILE` reports every fault of it at once, with file 
 same before it starts, and again at HUP: a file with faults never replaces what runs. Unknown keys are faults.
 [conf/mta.toml](../conf/mta.toml) is a complete example with every key.
 
-Relative paths (`spool`, `path`, `log.file`, PEM files, `unix:` sockets) count from the folder of the file. Times are in
-seconds (`_s`), sizes in bytes (`_bytes`). Domain names may be written in Unicode; they are compared as A-labels. Networks
-are written as `192.0.2.0/24` or `2001:db8::/32`, single addresses without the slash; `0.0.0.0/0` is all of IPv4, `::/0`
-all of IPv6. `spool` and `user` cannot be changed by a reload; everything else can.
+Relative paths (`spool`, `path`, `log.file`, PEM files, `unix:` sockets) count from the folder of the file. Times are
+in seconds (`_s`), sizes in bytes (`_bytes`). Domain names may be written in Unicode; they are compared as A-labels.
+Networks are written as `192.0.2.0/24` or `2001:db8::/32`, single addresses without the slash; `0.0.0.0/0` is all of
+IPv4, `::/0` all of IPv6. `spool` and `user` cannot be changed by a reload; everything else can.
 
-A `[listen.limits]` belongs to the `[[listen]]` above it and sets for that listener what differs from `[limits]`, wherever
-in the file that stands.
+A `[listen.limits]` belongs to the `[[listen]]` above it and sets for that listener what differs from `[limits]`,
+wherever in the file that stands.
 
 This page is generated from `mta/config.py` by `python -m mta.config_doc`.
 """
