@@ -63,7 +63,9 @@ class Library:
         if type(session).__basicsize__ < _SESSION_CONTEXT_AT + _POINTER:
             return False
         inner_context, inner_session = _pointer(context, _CONTEXT_AT), _pointer(session, _SESSION_AT)
-        if not inner_context or not inner_session or _pointer(session, _SESSION_CONTEXT_AT) != id(context):
+        if not inner_context or inner_session in (0, inner_context, id(context)):
+            return False
+        if _pointer(session, _SESSION_CONTEXT_AT) != id(context):
             return False
         if inner_context.to_bytes(_POINTER, "little") not in _memory(inner_session, _SESSION_READ_BYTES):
             return False

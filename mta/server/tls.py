@@ -52,9 +52,7 @@ class TlsContexts:
         self._problem = ""
         self._library = find_library() if self.available else None
         if self.available and self._library is None:
-            log.problem(
-                "Python's ssl is built in an unknown way: tickets are not shared, client certificates not asked"
-            )
+            log.problem("no access to Python's OpenSSL: tickets are not shared, client certificates are not asked for")
         _silence_bad_names()
 
     @property
