@@ -8,6 +8,7 @@ Between calls a session holds the part of a record that has not come in full, in
 most, besides what OpenSSL needs itself.
 """
 
+import errno
 import hashlib
 import ssl
 from contextlib import suppress
@@ -37,7 +38,7 @@ class TlsFailure(ConnectionError):
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(0, f"TLS failed: {reason}")
+        super().__init__(errno.EPROTO, f"TLS failed: {reason}")
         self.reason = reason
 
 

@@ -126,7 +126,8 @@ def shake(server: ssl.SSLContext, client: Client) -> ServerSide:
 class Script:
     """In place of `Stream`: each receive gives the next of `pieces`; what is sent is counted and kept in `sent`.
 
-    With a `client`, what is sent goes to it, and what it answers goes, cut by `cut`, behind the pieces.
+    With a `client`, what is sent goes to it, and what it answers goes, cut by `cut`, behind the pieces;
+    `client_failure` is OpenSSL's reason for which it gave up.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class Script:
         self.last: list[bytes] = []
         self.receives = 0
         self.is_closed = False
+        self.client_failure = ""
         self._client = client
         self._cut = cut
         if client is not None:
@@ -162,19 +164,24 @@ class Script:
 
     def send(self, data: bytes, deadline_at: float) -> None:
         self.sent.append(bytes(data))
-        if self._client is not None:
-            self.put(self._client.advance(data))
+        self._tell(data)
 
     def send_last(self, data: bytes) -> None:
         self.last.append(bytes(data))
-        if self._client is not None:
-            self._client.advance(data)
+        self._tell(data)
 
     def linger(self, buffer: bytearray) -> None:
         self.pieces.clear()
 
     def close(self) -> None:
         self.is_closed = True
+
+    def _tell(self, data: bytes) -> None:
+        if self._client is not None:
+            try:
+                self.put(self._client.advance(data))
+            except ssl.SSLError as error:
+                self.client_failure = str(error.reason)
 
 
 class BlockingStream:
