@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cases
-from bench.figures import Rounds
+from bench.figures import Cut, Rounds
 from bench.idle import raise_descriptor_limit
 from bench.loads import Load
 from bench.measure import Round, pss_bytes
@@ -98,11 +98,10 @@ def compare_slow(options: argparse.Namespace) -> Rounds:
     return rounds
 
 
-def cut_slow(options: argparse.Namespace) -> tuple[float, list[float]]:
-    """What becomes of slow clients by default: `command_timeout_s`, and when the first, half and all of them were cut.
+def cut_slow(options: argparse.Namespace) -> Cut:
+    """What becomes of slow clients by default. A run of small scale shortens the timeout likewise.
 
-    In seconds. A run of small scale shortens the timeout likewise. Raises `RuntimeError` when one was not cut, or too
-    early, or without a 421. Blocks for that long.
+    Raises `RuntimeError` when one was not cut, or too early. Blocks for as long as they live.
     """
     count, timeout_s = cases.SLOW_SESSIONS, Limits().command_timeout_s
     settings: Mapping[str, Any] = {}
@@ -117,6 +116,6 @@ def cut_slow(options: argparse.Namespace) -> tuple[float, list[float]]:
         said = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True).stdout
     found = json.loads(said.splitlines()[-1])
     after_s: list[float] = sorted(found["after_s"])
-    if found["cut"] != count or found["told"] != count or after_s[0] < timeout_s - CLOCK_S:
-        raise RuntimeError(f"slow clients: {found['cut']} of {count} cut, {found['told']} told, first {after_s[:1]} s")
-    return timeout_s, [after_s[0], after_s[count // 2], after_s[-1]]
+    if len(after_s) != count or after_s[0] < timeout_s - CLOCK_S:
+        raise RuntimeError(f"slow clients: {len(after_s)} of {count} were cut, the first after {after_s[:1]} s")
+    return Cut(timeout_s, [after_s[0], after_s[count // 2], after_s[-1]], found["told"])

@@ -81,18 +81,24 @@ def idle_figures(rounds: Rounds, memory: Sequence[float]) -> list[Figure]:
     ]
 
 
-def slow_figures(rounds: Rounds, timeout_s: float, cut_after_s: Sequence[float]) -> list[Figure]:
-    """The rows of the slow-loris case: without the slow clients on the left, beside them on the right.
+@dataclass(frozen=True)
+class Cut:
+    """What became of slow clients that were not let stay."""
 
-    `cut_after_s` is when they were cut with a `command_timeout_s` of `timeout_s`.
-    """
+    timeout_s: float  # the command_timeout_s
+    after_s: Sequence[float]  # when they were cut: the first, half, all
+    told: int  # how many of them got a 421 before
+
+
+def slow_figures(rounds: Rounds, cut: Cut) -> list[Figure]:
+    """The rows of the slow-loris case: without the slow clients on the left, beside them on the right."""
     without, beside = rounds["without"], rounds["beside"]
     title = f"{cases.SLOW_SESSIONS:,} clients that send a byte each {cases.SLOW_PERIOD_S:.0f} s, and are let stay"
-    cut = f"cut after, s, with a command_timeout_s of {timeout_s:.0f} s (left)"
+    what = f"cut after, s, {cut.told:,} of them with a 421 (left: command_timeout_s)"
     return [
         figure(title, FINISHED, without, beside, cases.SLOW_THROUGHPUT),
         figure("", CPU, without, beside),
-        Figure("the same, not let stay", cut, [timeout_s], cut_after_s, Better.LESS, cases.SLOW_CUT),
+        Figure("the same, not let stay", what, [cut.timeout_s], cut.after_s, Better.LESS, cases.SLOW_CUT),
     ]
 
 

@@ -137,8 +137,9 @@ def run(options: argparse.Namespace) -> int:
             tables[VS_IDLE] += idle_figures(rounds, memory)
         elif name == "slow-loris":
             rounds = compare_slow(options)
-            raw["slow clients: command_timeout_s, and when they were cut"] = cut = cut_slow(options)
-            tables[VS_IDLE] += slow_figures(rounds, *cut)
+            cut = cut_slow(options)
+            raw["slow clients, cut"] = dataclasses.asdict(cut)
+            tables[VS_IDLE] += slow_figures(rounds, cut)
         elif name == "sink":
             rounds = compare_sink(options)
             tables[VS_SINK] += sink_figures(rounds)

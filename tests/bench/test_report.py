@@ -6,7 +6,7 @@ import pytest
 
 from bench import report
 from bench.cases import CASES, MB, NAMES
-from bench.figures import CPU, FINISHED, GENERATOR, SHARE, figure, megabytes, postfix_figures, slow_figures
+from bench.figures import CPU, FINISHED, GENERATOR, SHARE, Cut, figure, megabytes, postfix_figures, slow_figures
 from bench.measure import Round
 from bench.report import Better, Figure
 
@@ -71,10 +71,11 @@ def test_cases_with_our_generator_show_what_it_used() -> None:
 def test_slow_clients() -> None:
     """They must not slow down the others, and are cut when their time is up."""
     rounds = {"without": [round_of(1_000, 2.0)], "beside": [round_of(950, 2.0)]}
-    speed, _, cut = slow_figures(rounds, 300.0, [300.2, 300.9, 301.0])
+    speed, _, cut = slow_figures(rounds, Cut(300.0, [300.2, 300.9, 301.0], 5_000))
     assert (speed.ratio, speed.met) == (0.95, True)
     assert cut.met
-    assert "with a command_timeout_s of 300 s" in cut.row()
+    assert "5,000 of them with a 421 (left: command_timeout_s) | 300 (300 to 300) | 301 (300 to 301) |" in cut.row()
+    assert not slow_figures(rounds, Cut(300.0, [300.2, 331.0, 350.0], 5_000))[2].met
 
 
 def test_report() -> None:
