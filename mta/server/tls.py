@@ -1,8 +1,9 @@
 """Contexts for TLS sessions: which certificate, which versions and ciphers, what is asked of clients.
 
 One context has all certificates that a name can be answered with, one for each kind of key; OpenSSL picks by what the
-client can verify, ECDSA first. Which context it is depends on the name that the client asks for (SNI, RFC 6066
-section 3): exactly that name, else the wildcard that covers it, else the first certificate of the configuration.
+client can verify, ECDSA first. Which context it is depends on the name that the client asks for (SNI,
+RFC 6066 section 3): exactly that name, else the wildcard that covers it, else the first certificate of the
+configuration.
 
 Session tickets can be opened by every worker, since all make the ticket keys from one secret of the supervisor's. The
 keys differ between listeners that treat client certificates differently: or else a session opened where none is asked
