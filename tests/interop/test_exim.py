@@ -93,13 +93,13 @@ def test_a_client_certificate(front: Front, issued: Issued) -> None:
     shown = {"tls_certificate": issued.client.certificate, "tls_privatekey": issued.client.key}
     with Exim(front.ports["certified"], SECURED, shown) as exim:
         exim.send("a@example.com", ["certified@example.org"], message(b"x\n"))
-    assert "ingerprint" in received(front.one("certified"))
+    assert f"(client certificate SHA-256 {issued.fingerprint} verified)" in received(front.one("certified"))
 
 
-@pytest.mark.parametrize("prdr", [True, False])
+@pytest.mark.parametrize("prdr", [True, False], ids=["prdr", "without"])
 def test_one_of_several_is_refused(front: Front, prdr: bool) -> None:
     """With PRDR, where each recipient that was taken has a reply of its own behind the content, and without."""
-    users = [f"several{number}-{prdr}" for number in range(3)]
+    users = [f"several{number}-{prdr:d}" for number in range(3)]
     recipients = [*(f"{user}@example.org" for user in users), "stranger@example.net"]
     with Exim(front.ports["starttls"], {} if prdr else {"hosts_try_prdr": ":"}) as exim:
         log = exim.send("a@example.com", recipients, message(AWKWARD))
@@ -120,10 +120,10 @@ def test_many_messages_on_one_connection(front: Front) -> None:
     front.until(lambda: len(list((front.mail / "example.org").glob("batch*/new/*"))) == 300, "300 files")
 
 
-@pytest.mark.parametrize("tls", [True, False])
+@pytest.mark.parametrize("tls", [True, False], ids=["tls", "clear"])
 def test_lmtp(front: Front, tls: bool) -> None:
     """Exim's smtp transport speaks LMTP as well: a reply for each recipient, and one is refused."""
-    users = [f"lmtp{number}-{tls}" for number in range(3)]
+    users = [f"lmtp{number}-{tls:d}" for number in range(3)]
     options = {"protocol": "lmtp", **({} if tls else {"hosts_avoid_tls": "*"})}
     with Exim(front.ports["lmtp"], options) as exim:
         recipients = [*(f"{user}@example.org" for user in users), "stranger@example.net"]

@@ -1,5 +1,7 @@
 """The certificates that tests with real programs share."""
 
+import hashlib
+import ssl
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,13 @@ class Issued(NamedTuple):
     rsa: Pair
     other: Pair
     client: Pair
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the client's certificate, in hexadecimal."""
+        end = "-----END CERTIFICATE-----"
+        first = self.client.certificate.read_text().partition(end)[0] + end  # its chain follows
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
 
     @property
     def ca(self) -> str:
