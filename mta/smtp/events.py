@@ -1,7 +1,8 @@
 """What a session asks of, or tells, whoever drives it.
 
 `Sender`, `Recipient`, `DataCommand` and `Message` are questions: the driver answers each with the session's `accept_…`
-or with `refuse` before it asks for the next event. The others are statements.
+or with `refuse` before it asks for the next event. `START_TLS` and `Xclient` are, too: the driver does what they say
+and calls `restart`, or refuses. The others are statements.
 """
 
 from enum import Enum, auto
@@ -16,7 +17,8 @@ class Signal(Enum):
 
     NEED_DATA = auto()  # all input is used up: send the output, then `receive` more
     CLOSE = auto()  # send the output, then close the connection
-    DROPPED = auto()  # the message being received was refused; forget its content
+    DROPPED = auto()  # the message being received was refused or given up; forget its content
+    START_TLS = auto()  # may TLS begin? The driver says so itself (`replies.R220_START_TLS`), shakes hands, restarts
 
 
 class Sender(msgspec.Struct, gc=False):
@@ -34,7 +36,7 @@ class Recipient(msgspec.Struct, gc=False):
 
 
 class DataCommand(msgspec.Struct, gc=False):
-    """DATA: may the content come?"""
+    """DATA, or the first BDAT: may the content come?"""
 
 
 class Content(msgspec.Struct, gc=False):
@@ -50,4 +52,16 @@ class Message(msgspec.Struct):
     facts: Unstuffer
 
 
-Event = Signal | Sender | Recipient | DataCommand | Content | Message
+class Xclient(msgspec.Struct):
+    """XCLIENT: who the client is, says one whom the listener trusts; None where that is not known."""
+
+    attributes: dict[str, str | None]
+
+
+class Xforward(msgspec.Struct):
+    """XFORWARD: where the message was before, for the log. (A statement: it has been accepted.)"""
+
+    attributes: dict[str, str | None]
+
+
+Event = Signal | Sender | Recipient | DataCommand | Content | Message | Xclient | Xforward

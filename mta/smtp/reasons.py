@@ -112,10 +112,6 @@ REASONS: dict[str, Reason] = {
         "Connect again; the sending server does so by itself.",
         settings=("limits.messages",),
     ),
-    "no-recipients": Reason(
-        "The message has no recipient that was accepted.",
-        "The refusals of the recipients tell why.",
-    ),
     "not-authorized": Reason(
         "XCLIENT or XFORWARD came from an address that may not use it.",
         "Nothing: senders have no use for these commands.",
@@ -141,13 +137,6 @@ REASONS: dict[str, Reason] = {
     "parameter": Reason(
         "A parameter of MAIL or RCPT is not offered (555), or its value is wrong or was given twice (501).",
         "Use only parameters whose extension is in the answer to EHLO, and send EHLO, not HELO.",
-    ),
-    "proxy-header": Reason(
-        "The connection came from a network of load balancers and did not begin with a proper PROXY header.",
-        "Nothing: no sender connects to such a listener directly.",
-        "Turn the PROXY protocol on in the load balancer, or take its network off the list. Health checks must send "
-        "the header too.",
-        ("listen.proxy_protocol",),
     ),
     "recipient-syntax": Reason(
         "The recipient is no address, or its domain is no domain (RFC 5321 section 4.1.2).",

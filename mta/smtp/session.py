@@ -2,218 +2,160 @@
 
 The driver calls `receive` with what the network brought and `next_event` until that says `NEED_DATA`; the replies
 made meanwhile lie in the output and go out with one write, as a pipelined group deserves (RFC 2920 section 3.2). What
-is legal when is the table in `mta.smtp.state`; what a refusal says is in `mta.smtp.replies`. There is no clock, no
-socket and no configuration in here, and none of this blocks.
+is legal when is the table in `mta.smtp.state`; what each command does is in `mta.smtp.commands`; what a refusal says
+is in `mta.smtp.replies`. There is no clock, no socket and no configuration in here, and none of this blocks.
+
+Content comes with DATA, dots stuffed, or with BDAT in chunks of a told size; either way it passes an `Unstuffer`, which
+counts what policy asks about. The bytes of a chunk are taken as such even where its BDAT is refused: they must never be
+read as commands (RFC 3030 section 2).
 """
 
-from collections.abc import Callable
-
-import msgspec
-
-from mta.fastparse import LINE_TOO_LONG, LineSplitter, Unstuffer, parse_command, parse_path
-from mta.smtp import address, limits, parameters, replies
-from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal
+from mta.fastparse import LINE_TOO_LONG, LineSplitter, Unstuffer, parse_command
+from mta.smtp import replies
+from mta.smtp.commands import HANDLERS, parse_chunk
+from mta.smtp.dialogue import Dialogue
+from mta.smtp.events import Content, DataCommand, Event, Message, Signal
 from mta.smtp.replies import Reply
-from mta.smtp.state import NOT_IMPLEMENTED, NOT_SMTP, OUT_OF_ORDER, TRANSITIONS, State
+from mta.smtp.state import NOT_IMPLEMENTED, NOT_SMTP, State
+from mta.smtp.terms import Terms
 
 NEED_DATA = Signal.NEED_DATA
 CLOSE = Signal.CLOSE
 DROPPED = Signal.DROPPED
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """What a listener offers: our name, and the bounds a session keeps. One object serves all its sessions."""
-
-    greeting: Reply
-    hello: Reply
-    extended_hello: Reply
-    message_bytes: int
-    recipients: int
-    errors: int
-
-    @classmethod
-    def make(cls, hostname: str, *, message_bytes: int, recipients: int, errors: int) -> "Terms":
-        """Terms with their replies made ready. HELP stands last: some clients read EHLO up to there."""
-        keywords = [f"SIZE {message_bytes}", "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "HELP"]
-        return cls(
-            greeting=replies.greeting(hostname),
-            hello=replies.hello(hostname),
-            extended_hello=replies.extended_hello(hostname, keywords),
-            message_bytes=message_bytes,
-            recipients=recipients,
-            errors=errors,
-        )
-
-
-class Transaction:
-    """A mail transaction: from MAIL until its message is answered, or until it is dropped whole."""
-
-    __slots__ = ("eight_bit", "recipients", "sender", "smtputf8")
-
-    def __init__(self, sender: bytes, *, eight_bit: bool = False, smtputf8: bool = False) -> None:
-        self.sender = sender
-        self.eight_bit = eight_bit
-        self.smtputf8 = smtputf8
-        self.recipients: list[bytes] = []
-
-
-class Refusal(msgspec.Struct, gc=False):
-    """What was refused, for the log: the command's verb (or DATA for content), its argument, the reply as sent."""
-
-    verb: bytes
-    argument: bytes
-    reply: Reply
-
-
-class Session:
-    """One conversation. See the module's text for how it is driven.
-
-    `refusals` gathers what was refused since the driver last cleared it; `commands` counts lines taken as commands.
-    """
+class Session(Dialogue):
+    """One conversation, from its bytes on. See the module's text for how it is driven."""
 
     __slots__ = (
-        "_argument",
+        "_chunk_bytes",
+        "_chunk_is_last",
+        "_chunk_left",
+        "_chunk_refusal",
+        "_chunk_state",
         "_content",
-        "_errors_left",
-        "_next_state",
-        "_output",
-        "_proposed",
         "_splitter",
-        "_terms",
         "_unstuffer",
-        "_verb",
-        "commands",
-        "extended",
-        "helo",
-        "refusals",
-        "state",
-        "transaction",
     )
 
     def __init__(self, terms: Terms) -> None:
-        self._terms = terms
-        self._splitter = LineSplitter(limits.COMMAND_LINE_BYTES)
-        self._unstuffer: Unstuffer | None = None
+        super().__init__(terms)
+        self._splitter = LineSplitter(terms.bounds.command_bytes)
+        self._unstuffer: Unstuffer | None = None  # of the message that is coming
         self._content: bytes | memoryview | None = None  # received, not yet unstuffed
-        self._output: list[bytes] = [terms.greeting.wire]
-        self._errors_left = terms.errors
-        self._next_state: State | None = None  # where the command in hand leads once it is accepted
-        self._proposed: Transaction | None = None
-        self._verb = b""  # the command in hand
-        self._argument = b""
-        self.commands = 0
-        self.refusals: list[Refusal] = []
-        self.state = State.CONNECTED
-        self.transaction: Transaction | None = None
-        self.helo = b""
-        self.extended = False
+        self._chunk_bytes = 0  # the chunk in hand
+        self._chunk_left = 0  # bytes of it that are to come
+        self._chunk_is_last = False
+        self._chunk_refusal: list[Reply] = []  # it is read and forgotten, and then answered with these
+        self._chunk_state = State.CONNECTED  # where a refused one leads back to
+
+    # --- input
 
     def receive(self, data: bytes | memoryview) -> None:
         """Take what the network brought. A view must stay valid until `next_event` was called once."""
-        if self.state is State.DATA:
+        if self.state is State.DATA or self.state is State.CHUNK:
             self._content = data
         else:
             self._splitter.feed(data)
-
-    def take_output(self) -> bytes:
-        """The replies to be sent, which are forgotten here."""
-        output = self._output
-        if len(output) == 1:
-            return output.pop()
-        joined = b"".join(output)
-        output.clear()
-        return joined
-
-    @property
-    def has_quit(self) -> bool:
-        """Whether the session was closed by the client's QUIT rather than by us."""
-        return self.state is State.CLOSED and self._verb == b"QUIT"
-
-    @property
-    def has_output(self) -> bool:
-        """Whether replies wait to be sent."""
-        return bool(self._output)
 
     def next_event(self) -> Event:
         """Go on with what was received until something has to be asked, told or waited for."""
         while True:
             if self.state is State.DATA:
                 return self._next_content()
-            if self.state is State.CLOSED:
+            if self.state is State.CHUNK:
+                event = self._next_of_chunk()
+            elif self.state is State.CLOSED:
                 return CLOSE
-            line = self._splitter.next_line()
-            if line is None:
-                return NEED_DATA
-            self.commands += 1
-            if not isinstance(line, bytes):
-                self._verb = self._argument = b""
-                self.refuse(replies.R500_LINE_TOO_LONG if line == LINE_TOO_LONG else replies.R500_BARE_LF)
-                continue
-            verb, argument = parse_command(line)
-            self._verb = verb
-            self._argument = argument
-            transitions = TRANSITIONS[self.state]
-            if verb not in transitions:
-                self._refuse_command(verb)
-                continue
-            self._next_state = transitions[verb]
-            event = _HANDLERS[verb](self, argument)
+            else:
+                line = self._splitter.next_line()
+                if line is None:
+                    return NEED_DATA
+                event = self._next_command(line)
             if event is not None:
                 return event
 
-    # Answers of the driver
+    # --- answers of the driver
 
     def accept_sender(self) -> None:
         """Answer to `Sender`: the transaction begins."""
-        self.transaction = self._proposed
-        self._move()
+        self.transaction = self.proposed
+        self.mails += 1
+        self.move()
         self._output.append(replies.R250_SENDER.wire)
 
     def accept_recipient(self, recipient: bytes) -> None:
         """Answer to `Recipient`: `recipient` is the forward-path to be kept in the envelope."""
         assert self.transaction is not None
-        self.transaction.recipients.append(recipient)
-        self._move()
+        self.transaction.add(recipient, self.proposed_recipient)
+        self.move()
         self._output.append(replies.R250_RECIPIENT.wire)
 
     def accept_data(self) -> None:
         """Answer to `DataCommand`: what follows is content."""
-        self._unstuffer = Unstuffer(self._terms.message_bytes)
-        self._move()
+        limit_bytes = self.terms.bounds.message_bytes
+        if self.verb == b"BDAT":
+            self._unstuffer = Unstuffer(limit_bytes, stuffed=False)
+            self._enter_chunk()
+            return
+        if self.has_input and "data" in self.terms.refuse_early:
+            self.close(replies.R554_EARLY)
+            return
+        self._unstuffer = Unstuffer(limit_bytes)
+        self.move()
         self._output.append(replies.R354_GO_AHEAD.wire)
-        if self._splitter.pending:
-            self._content = self._splitter.take_rest()
-
-    def accept_message(self, reply: Reply) -> None:
-        """Answer to `Message`: we are responsible for it now."""
-        self.transaction = None
-        self._output.append(reply.wire)
-
-    def refuse_message(self, reply: Reply) -> None:
-        """Answer to `Message`: the sender keeps it."""
-        self.transaction = None
-        self.refusals.append(Refusal(b"DATA", b"", reply))
-        self._output.append(reply.wire)
+        if self.has_input:
+            self._content = self._splitter.take(self._splitter.pending)
 
     def refuse(self, reply: Reply) -> None:
-        """Refuse a command, which counts as an error; too many of them end the session."""
-        self.refusals.append(Refusal(self._verb, self._argument, reply))
-        self._output.append(reply.wire)
-        self._errors_left -= 1
-        if self._errors_left <= 0:
-            self.close(replies.R421_TOO_MANY_ERRORS)
+        """Refuse a command, which counts as an error; too many of them end the session.
 
-    def close(self, reply: Reply) -> None:
-        """Say a last word; the next event is CLOSE. What was being received is dropped."""
-        self.transaction = None
-        self.state = State.CLOSED
-        self._output.append(reply.wire)
+        A refused BDAT is answered when its bytes have come, and gone.
+        """
+        if self.verb == b"BDAT":
+            self._refuse_chunk(reply)
+        else:
+            super().refuse(reply)
 
-    def _move(self) -> None:
-        if self._next_state is not None:
-            self.state = self._next_state
+    # --- commands
 
-    # Content
+    def _next_command(self, line: bytes | int) -> Event | None:
+        self.commands += 1
+        if self.commands > self.terms.bounds.commands:
+            self.close(replies.R421_TOO_MANY_COMMANDS)
+            return None
+        if not isinstance(line, bytes):
+            self.verb = self.argument = b""
+            self.refuse(replies.R500_LINE_TOO_LONG if line == LINE_TOO_LONG else replies.R500_BARE_LF)
+            return None
+        self.verb, self.argument = verb, argument = parse_command(line)
+        self.has_input = self._splitter.pending > 0
+        if self.has_input and self.must_wait:
+            self.close(replies.R554_EARLY)
+            return None
+        if verb == b"BDAT":
+            return self._begin_chunk(argument)
+        transitions = self.terms.rules.transitions[self.state]
+        if verb not in transitions:
+            self._refuse_command(verb)
+            return None
+        self.next_state = transitions[verb]
+        event = HANDLERS[verb](self, argument)
+        if self._unstuffer is not None and self.transaction is None:  # a message in chunks was given up
+            self._unstuffer = None
+            return DROPPED
+        return event
+
+    def _refuse_command(self, verb: bytes) -> None:
+        reply = self.terms.rules.out_of_order[self.state].get(verb)
+        if reply is not None:
+            self.refuse(reply)
+        elif verb in NOT_SMTP:
+            self.close(replies.R502_NOT_SMTP)
+        else:
+            self.refuse(replies.R502_NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.R500_UNKNOWN)
+
+    # --- content between DATA and its dot
 
     def _next_content(self) -> Event:
         data = self._content
@@ -225,154 +167,96 @@ class Session:
         content = unstuffer.feed(data)
         if not unstuffer.done:
             return Content(content)
-        self._unstuffer = None
-        self.state = State.READY  # the transaction is over, whatever its answer
         if unstuffer.consumed < len(data):
             self._splitter.feed(data[unstuffer.consumed :])
+        return self._whole(content, unstuffer)
+
+    def _whole(self, content: bytes, unstuffer: Unstuffer) -> Event:
+        """The message has come to its end."""
+        self._unstuffer = None
+        self.state = State.READY  # the transaction is over, whatever its answer
         if unstuffer.oversize:
             self.refuse_message(replies.R552_TOO_BIG)
             return DROPPED
         return Message(content, unstuffer)
 
-    # Commands: each gets its argument and returns a question for the driver, or None when it is done
+    # --- content in chunks
 
-    def _refuse_command(self, verb: bytes) -> None:
-        reply = OUT_OF_ORDER[self.state].get(verb)
-        if reply is None and verb in NOT_SMTP:
-            self.close(replies.R502_NOT_SMTP)
-            return
-        if reply is None:
-            reply = replies.R502_NOT_IMPLEMENTED if verb in NOT_IMPLEMENTED else replies.R500_UNKNOWN
-        self.refuse(reply)
-
-    def _hello(self, argument: bytes, reply: Reply, *, extended: bool) -> None:
-        # RFC 5321 section 4.1.4: a client may be wrong about its name and must not be refused for that, so any
-        # printable word will do.
-        if not argument or len(argument) > limits.HELO_BYTES or min(argument) <= 32 or max(argument) >= 127:
-            self.refuse(replies.R501_HELO_SYNTAX)
-            return
-        self.helo = argument
-        self.extended = extended
-        self.transaction = None
-        self._move()
-        self._output.append(reply.wire)
-
-    def _helo(self, argument: bytes) -> None:
-        self._hello(argument, self._terms.hello, extended=False)
-
-    def _ehlo(self, argument: bytes) -> None:
-        self._hello(argument, self._terms.extended_hello, extended=True)
-
-    def _mail(self, argument: bytes) -> Event | None:
-        simple = parse_path(argument, b"FROM")
-        if simple is not None:
-            local, domain, rest = simple
-            sender = local + b"@" + domain if domain else b""
+    def _begin_chunk(self, argument: bytes) -> Event | None:
+        """BDAT: the first of a message is a question (RFC 3030 section 2)."""
+        chunk = parse_chunk(argument)
+        if chunk is None:
+            self.close(replies.R501_BDAT_SYNTAX)  # nobody knows where its bytes end and commands begin
+            return None
+        self._chunk_bytes, self._chunk_is_last = chunk
+        self._chunk_left = self._chunk_bytes
+        if self.state is State.RCPT:
+            return DataCommand()
+        if self.state is State.BDAT:
+            self._enter_chunk()
         else:
-            try:
-                mailbox, rest = address.parse_path(argument, b"FROM", smtputf8=True)
-            except address.AddressError as error:
-                self.refuse(_BAD_SENDER[error.kind])
-                return None
-            sender = mailbox.wire
-        if not rest:
-            if not sender.isascii():
-                self.refuse(replies.R553_NEEDS_SMTPUTF8)
-                return None
-            self._proposed = Transaction(sender)
-            return Sender(sender, 0)
-        try:
-            given = parameters.parse_mail(rest)
-        except parameters.ParameterError as error:
-            self.refuse(error.reply)
-            return None
-        if not given.smtputf8 and not sender.isascii():
-            self.refuse(replies.R553_NEEDS_SMTPUTF8)
-            return None
-        if given.size > self._terms.message_bytes:
-            self.refuse(replies.R552_TOO_BIG)
-            return None
-        self._proposed = Transaction(sender, eight_bit=given.eight_bit, smtputf8=given.smtputf8)
-        return Sender(sender, given.size)
+            self._refuse_command(b"BDAT")
+        return None
 
-    def _rcpt(self, argument: bytes) -> Event | None:
-        transaction = self.transaction
-        assert transaction is not None
-        simple = parse_path(argument, b"TO")
-        if simple is not None and simple[1]:
-            local, domain, rest = simple
-            domain = domain.lower()
-        else:
-            try:
-                mailbox, rest = address.parse_path(argument, b"TO", smtputf8=transaction.smtputf8)
-            except address.AddressError as error:
-                self.refuse(_BAD_RECIPIENT[error.kind])
-                return None
-            local, domain = mailbox.local, mailbox.domain
-        if rest:
-            try:
-                parameters.parse_rcpt(rest)
-            except parameters.ParameterError as error:
-                self.refuse(error.reply)
-                return None
-        if len(transaction.recipients) >= self._terms.recipients:
-            # No error of the client's, which may send the rest later: RFC 5321 section 4.5.3.1.10.
-            self.refusals.append(Refusal(b"RCPT", argument, replies.R452_TOO_MANY_RECIPIENTS))
-            self._output.append(replies.R452_TOO_MANY_RECIPIENTS.wire)
-            return None
-        return Recipient(local, domain)
+    def _enter_chunk(self) -> None:
+        """The bytes of a chunk come next; some may have come already."""
+        self.state = State.CHUNK
+        if self.has_input or not self._chunk_left:
+            self._content = self._splitter.take(self._chunk_left)
 
-    def _data(self, argument: bytes) -> Event | None:
-        if argument:
-            self.refuse(replies.R501_NO_ARGUMENT)
+    def _next_of_chunk(self) -> Event | None:
+        data = self._content
+        if data is None:
+            return NEED_DATA
+        self._content = None
+        left = self._chunk_left
+        if len(data) > left:
+            self._splitter.feed(data[left:])
+            data = data[:left]
+        self._chunk_left = left - len(data)
+        if self._chunk_refusal:
+            self._forget_chunk()
             return None
-        return DataCommand()
+        unstuffer = self._unstuffer
+        assert unstuffer is not None
+        content = unstuffer.feed(data)
+        if self._chunk_left:
+            return Content(content)
+        if self._chunk_is_last:
+            unstuffer.end()
+            return self._whole(content, unstuffer)
+        if unstuffer.oversize:
+            return self._too_big_so_far()
+        self.state = State.BDAT
+        self._output.append(replies.chunk(self._chunk_bytes).wire)
+        return Content(content)
 
-    def _rset(self, argument: bytes) -> None:
-        if argument:
-            self.refuse(replies.R501_NO_ARGUMENT)
+    def _refuse_chunk(self, reply: Reply) -> None:
+        """Read the chunk in hand and forget it. Without its first chunk a message is none, so its transaction ends."""
+        self._chunk_refusal = [reply]
+        if self.state is State.RCPT:
+            assert self.transaction is not None
+            if self.is_lmtp and self._chunk_is_last:  # RFC 2033 section 4.2
+                self._chunk_refusal *= len(self.transaction.recipients)
+            self.transaction = None
+            self.state = State.READY
+        self._chunk_state = self.state
+        self._enter_chunk()
+
+    def _forget_chunk(self) -> None:
+        """A piece of a refused chunk has come; answer when it was the last."""
+        if self._chunk_left:
             return
+        self.state = self._chunk_state
+        reply, *copies = self._chunk_refusal
+        self._chunk_refusal = []
+        self._output += [copy.wire for copy in copies]
+        super().refuse(reply)
+
+    def _too_big_so_far(self) -> Event:
+        """More chunks would follow: one reply to this one, with LMTP too, and the transaction is over."""
+        self._unstuffer = None
+        self.state = State.READY
         self.transaction = None
-        self._move()
-        self._output.append(replies.R250_OK.wire)
-
-    def _noop(self, argument: bytes) -> None:
-        self._output.append(replies.R250_OK.wire)
-
-    def _help(self, argument: bytes) -> None:
-        self._output.append(replies.R214_HELP.wire)
-
-    def _vrfy(self, argument: bytes) -> None:
-        self._output.append(replies.R252_VRFY.wire)
-
-    def _quit(self, argument: bytes) -> None:
-        if argument:
-            self.refuse(replies.R501_NO_ARGUMENT)
-            return
-        self.close(replies.R221_BYE)
-
-
-_BAD_SENDER: dict[address.Kind, Reply] = {
-    "syntax": replies.R501_MAIL_SYNTAX,
-    "address": replies.R501_SENDER_ADDRESS,
-    "domain": replies.R501_SENDER_DOMAIN,
-    "non-ascii": replies.R553_NEEDS_SMTPUTF8,
-}
-_BAD_RECIPIENT: dict[address.Kind, Reply] = {
-    "syntax": replies.R501_RCPT_SYNTAX,
-    "address": replies.R501_RECIPIENT_ADDRESS,
-    "domain": replies.R501_RECIPIENT_DOMAIN,
-    "non-ascii": replies.R553_NEEDS_SMTPUTF8,
-}
-_HANDLERS: dict[bytes, Callable[[Session, bytes], Event | None]] = {
-    b"HELO": Session._helo,
-    b"EHLO": Session._ehlo,
-    b"MAIL": Session._mail,
-    b"RCPT": Session._rcpt,
-    b"DATA": Session._data,
-    b"RSET": Session._rset,
-    b"NOOP": Session._noop,
-    b"HELP": Session._help,
-    b"VRFY": Session._vrfy,
-    b"QUIT": Session._quit,
-}
+        self.decline(replies.R552_TOO_BIG)
+        return DROPPED
