@@ -44,7 +44,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     trace: bytes = b""  # the Received field of ours; goes before the content wherever the message goes
     dsn: Dsn | None = None  # None where the sender asked for nothing
     binary: bool = False  # BODY=BINARYMIME: the content is no sequence of lines (RFC 3030)
-    bare_newlines: bool = False  # the content has a CR or LF outside CR LF, kept by the listener's policy
+    bare_newlines: bool = False  # the content has a NUL, or a CR or LF outside CR LF, and keeps it
     require_tls: bool = False  # REQUIRETLS: not to be relayed without verified TLS (RFC 8689)
 
 

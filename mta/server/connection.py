@@ -7,56 +7,46 @@ from time import time
 from traceback import format_exc
 from typing import Any
 
-from mta import envelope, log
-from mta.config import Listen
+from mta import log
 from mta.errors import SpoolError
-from mta.fastparse import Unstuffer
-from mta.policy.chain import Chain
+from mta.newlines import Normaliser
+from mta.server import entrance, envelopes
+from mta.server.client import Client
 from mta.server.content import IncomingContent
+from mta.server.door import Door
+from mta.server.pace import Pace
 from mta.server.service import Shared
 from mta.server.stream import DeadlineExceeded, Draining, Stream
-from mta.smtp import replies, trace
-from mta.smtp.events import Content, DataCommand, Message, Recipient, Sender, Signal
-from mta.smtp.session import Session, Terms, Transaction
-from mta.smtp.state import State
+from mta.server.tls_stream import TlsFacts, TlsFailure, TlsStream
+from mta.smtp import replies
+from mta.smtp.events import Content, DataCommand, Message, Recipient, Sender, Signal, Xclient, Xforward
+from mta.smtp.replies import Reply
+from mta.smtp.session import Session
 from mta.spool import queueid
 
 NEWCOMER_S = 3.0
 """A client has this long to begin its first message while the worker goes down; greeting, EHLO and MAIL take three
 round trips, and each less than a second."""
 
-
-class Door:
-    """What one listener offers to those who come in by it."""
-
-    def __init__(self, listen: Listen, hostname: str, terms: Terms, chain: Chain) -> None:
-        self.address = listen.address
-        self.hostname = hostname.encode()
-        self.terms = terms
-        self.chain = chain
-
-
-class Client:
-    """Who is connected: `text` for the log, `literal` for the Received field, `session_id` for both ends' logs."""
-
-    __slots__ = ("literal", "session_id", "text")
-
-    def __init__(self, text: str, literal: bytes, session_id: str) -> None:
-        self.text = text
-        self.literal = literal
-        self.session_id = session_id
+PENALTIES = 5
+"""Refusals of a pipelined group that are delayed, at most; the group is answered at once, after the sum."""
 
 
 class Connection:
-    """A client from its greeting to its end."""
+    """A client from its arrival to its end."""
 
     __slots__ = (
         "_content",
         "_door",
         "_messages",
+        "_network",
+        "_normaliser",
+        "_pace",
         "_session",
         "_shared",
         "_started_s",
+        "_talk",
+        "_tls",
         "_transaction_started_s",
         "client",
         "stream",
@@ -65,100 +55,226 @@ class Connection:
     def __init__(self, stream: Stream, client: Client, door: Door, shared: Shared) -> None:
         self.stream = stream
         self.client = client
+        self._talk: Stream | TlsStream = stream  # what the conversation goes through
         self._door = door
         self._shared = shared
         self._session = Session(door.terms)
+        self._pace = Pace(door.limits, shared.clock)
+        self._tls: TlsFacts | None = None
+        self._network = b""  # that the client is counted with
         self._content: IncomingContent | None = None
+        self._normaliser: Normaliser | None = None
         self._messages = 0
         self._started_s = shared.clock.now_s
         self._transaction_started_s = 0.0
 
     def run(self) -> None:
         """Serve the client until it is gone. Switches greenlets at every wait; raises nothing."""
-        client = self.client
-        self._shared.connections.add(self)
-        log.connect(client.session_id, client.text, self._door.address)
+        shared = self._shared
+        shared.connections.add(self)
         try:
-            reason = self._converse()
+            reason = self._serve()
         except DeadlineExceeded:
-            reason = self._last_word(replies.R421_TIMEOUT, "timeout")
+            reason = self._last_word(self._pace.last_word(self._session))
         except Draining:
-            reason = self._last_word(replies.R421_SHUTDOWN, "shutdown")
+            reason = self._last_word(replies.R421_SHUTDOWN)
+        except entrance.Misled as error:
+            reason = str(error)
+        except TlsFailure as error:
+            log.tls_failed(self.client.session_id, self.client.text, error.reason)
+            reason = "TLS handshake failed"
         except OSError as error:
             reason = error.strerror or type(error).__name__
         except Exception:  # noqa: BLE001 - the last frame of a greenlet: one session may die of a fault, the worker not
-            log.problem("a session died of a fault of ours", session=client.session_id, trace=format_exc())
-            reason = self._last_word(replies.R451_LOCAL_ERROR, "fault")
+            log.problem("a session died of a fault of ours", session=self.client.session_id, trace=format_exc())
+            reason = self._last_word(replies.R451_LOCAL_ERROR)
         self._drop_content()
-        self.stream.close()
-        self._shared.connections.discard(self)
-        seconds = self._shared.clock.now_s - self._started_s
+        self._talk.close()
+        if self._network:
+            shared.clients.remove(self._network)
+        shared.connections.discard(self)
+        client = self.client
+        seconds = shared.clock.now_s - self._started_s
         log.disconnect(client.session_id, client.text, reason, self._messages, self._session.commands, seconds)
+
+    # --- arrival
+
+    def _serve(self) -> str:
+        """From the first byte to the last; returns why the session ended."""
+        shared = self._shared
+        door = self._door
+        session = self._session
+        early = b""
+        if self.client.host in door.proxies:
+            self.client, early = entrance.read_proxy_header(self.stream, self.client, shared)
+        client = self.client
+        log.connect(client.session_id, client.text, door.address)
+        self._admit()
+        refusal = self._admission_refusal()
+        if refusal is not None and door.is_tls:
+            return refusal.reason  # whoever waits for TLS cannot read it
+        if refusal is not None:
+            session.turn_away(refusal)
+        elif door.is_tls:
+            self._shake_hands(early)
+        else:
+            early = early or self._early_input()
+            if early and door.refuses_early:
+                session.turn_away(replies.R554_EARLY)
+            elif early:
+                session.receive(early)
+        return self._converse()
+
+    def _admit(self) -> None:
+        """Count the client, and see what it may do."""
+        host = self.client.host
+        door = self._door
+        session = self._session
+        session.may_xclient = host in door.xclient
+        session.may_xforward = host in door.xforward
+
+    def _admission_refusal(self) -> Reply | None:
+        """Why the client cannot be served, if it cannot."""
+        shared = self._shared
+        limits = self._door.limits
+        if not shared.has_memory():
+            return replies.R421_OVERLOADED
+        if shared.writer.unhealthy() is not None:
+            return replies.R421_STORAGE
+        if self.client.host in self._door.exempt:
+            return None
+        network = entrance.network(self.client.host, limits)
+        if shared.clients.add(network, limits.client_connections) > limits.client_connections:
+            shared.clients.remove(network)  # who is sent away takes nobody's place
+            return replies.R421_TOO_MANY_OF_CLIENT
+        self._network = network
+        return None
+
+    def _early_input(self) -> bytes:
+        """What the client sent without waiting for the greeting."""
+        shared = self._shared
+        count = self.stream.receive_now(shared.buffer)
+        return bytes(shared.view[:count]) if count else b""
+
+    def _shake_hands(self, early: bytes = b"") -> None:
+        """TLS begins here. Raises `TlsFailure`, `DeadlineExceeded`, `OSError`."""
+        shared = self._shared
+        talk = TlsStream(self.stream, shared.tls.context(self._door.client_certificates), early)
+        deadline_at = self._pace.deadline_at(self._session, is_stressed=shared.is_stressed)
+        talk.handshake(shared.buffer, min(deadline_at, shared.clock.now_s + entrance.HANDSHAKE_S))
+        self._talk = talk
+        self._tls = talk.facts
+        log.tls(self.client.session_id, self.client.text, talk.facts)
+
+    # --- conversation
 
     def _converse(self) -> str:
         """Go from event to event; returns why the session ended."""
         session = self._session
         shared = self._shared
-        command_timeout_s = shared.limits.command_timeout_s
-        data_timeout_s = shared.limits.data_timeout_s
+        pace = self._pace
         while True:
             event = session.next_event()
             if event is Signal.NEED_DATA:
                 self._flush()
-                in_data = session.state is State.DATA
                 if shared.is_draining and self._owes_nothing():
                     raise Draining
-                count = self.stream.receive_into(shared.buffer, data_timeout_s if in_data else command_timeout_s)
+                deadline_at = pace.deadline_at(session, is_stressed=shared.is_stressed)
+                count = self._talk.receive_into(shared.buffer, deadline_at)
                 if count == 0:
-                    return "lost in DATA" if in_data else "closed by client"
+                    return "lost in DATA" if session.is_receiving else "closed by client"
+                pace.received_bytes += count
                 session.receive(shared.view[:count])
             elif event is Signal.CLOSE:
+                self._punish()
                 self._log_refusals()
-                self.stream.send_last(session.take_output())
+                self._talk.send_last(session.take_output())
                 if not session.has_quit:
-                    self.stream.linger(shared.buffer)
+                    self._talk.linger(shared.buffer)
                 return "quit" if session.has_quit else "closed by us"
             elif event is Signal.DROPPED:
                 self._drop_content()
+            elif event is Signal.START_TLS:
+                self._start_tls()
             else:
                 _ANSWERS[type(event)](self, event)
 
     def _flush(self) -> None:
         """Send what is to be sent, and log what was refused in it."""
         session = self._session
+        if session.penalties:
+            self._punish()
         if session.has_output:
-            self.stream.send(session.take_output(), self._shared.limits.command_timeout_s)
+            self._talk.send(session.take_output(), self._shared.clock.now_s + self._door.limits.command_timeout_s)
         if session.refusals:
             self._log_refusals()
+
+    def _punish(self) -> None:
+        """Let a client wait that does nothing but what is refused; not under stress, when it is to go soon."""
+        session = self._session
+        count, session.penalties = session.penalties, 0
+        delay_s = self._door.limits.error_delay_s
+        if count and delay_s and not self._shared.is_stressed:
+            self.stream.pause(delay_s * min(count, PENALTIES))
 
     def _log_refusals(self) -> None:
         session = self._session
         client = self.client
         sender = session.transaction.sender if session.transaction is not None else b""
         for refusal in session.refusals:
-            stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
             reply = refusal.reply
+            stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
             log.refused(client.session_id, "", client.text, stage, reply.wire, reply.reason, sender, refusal.argument)
         session.refusals.clear()
 
-    def _last_word(self, reply: replies.Reply, reason: str) -> str:
-        """Tell the client why we close, if it still listens (RFC 5321 section 3.8); returns `reason`."""
+    def _last_word(self, reply: Reply) -> str:
+        """Tell the client why we close, if it still listens (RFC 5321 section 3.8); returns the reason."""
         self._session.close(reply)
         self._log_refusals()
         with suppress(OSError):
-            self.stream.send_last(self._session.take_output())
-        return reason
+            # Closed with input unread, the connection would be reset, and our words lost that are not sent yet.
+            self.stream.receive_now(self._shared.buffer)
+            self._talk.send_last(self._session.take_output())
+        return reply.reason
 
     def is_idle(self) -> bool:
         """Whether the client owes us nothing but its next command: it may be sent away."""
         return self.stream.is_parked and self._owes_nothing()
+
+    def hurry(self) -> None:
+        """Stress has begun: who waits for its client waits no longer than that allows."""
+        if self.stream.is_parked:
+            self.stream.deadline_at = min(
+                self.stream.deadline_at, self._pace.deadline_at(self._session, is_stressed=True)
+            )
 
     def _owes_nothing(self) -> bool:
         # Who has just come has come to send a message, and would take it amiss to be greeted and turned away.
         is_new = self._messages == 0 and self._shared.clock.now_s - self._started_s < NEWCOMER_S
         return self._session.transaction is None and not is_new
 
-    # Answers to the session's questions
+    # --- answers to the session's questions
+
+    def _start_tls(self) -> None:
+        session = self._session
+        if not self._shared.tls.available:
+            session.refuse(replies.R454_TLS_UNAVAILABLE)
+            return
+        session.say(replies.R220_START_TLS)
+        self._flush()
+        self._shake_hands()
+        session.tls_active = True
+        session.restart()
+
+    def _on_xclient(self, event: Xclient) -> None:
+        self.client = entrance.introduced(self.client, event.attributes)
+        client = self.client
+        log.connect(client.session_id, client.text, self._door.address)
+        self._session.restart(greet=True)
+
+    def _on_xforward(self, event: Xforward) -> None:
+        told = {name.lower(): value or "" for name, value in event.attributes.items()}
+        log.note("forwarded", session=self.client.session_id, client=self.client.text, **told)
 
     def _on_sender(self, event: Sender) -> None:
         shared = self._shared
@@ -180,15 +296,21 @@ class Connection:
             self._session.accept_recipient(address)
 
     def _on_data(self, event: DataCommand) -> None:
+        session = self._session
         if not self._shared.has_memory():
-            self._session.refuse(replies.R452_BUSY)
-        else:
-            self._content = IncomingContent(self._shared)
-            self._session.accept_data()
+            session.refuse(replies.R452_BUSY)
+            return
+        self._content = IncomingContent(self._shared)
+        transaction = session.transaction
+        assert transaction is not None
+        if self._door.normalises and not transaction.parameters.binary:
+            self._normaliser = Normaliser()
+        session.accept_data()
 
     def _on_content(self, event: Content) -> None:
-        assert self._content is not None
-        self._content.add(event.data)
+        content = self._content
+        assert content is not None
+        content.add(event.data if self._normaliser is None else self._normaliser.feed(event.data))
 
     def _on_message(self, event: Message) -> None:
         session = self._session
@@ -196,62 +318,46 @@ class Connection:
         content = self._content
         assert transaction is not None
         assert content is not None
-        content.add(event.data)
-        reply = self._door.chain.content(event.facts).reply
+        self._on_content(Content(event.data))
+        if self._normaliser is not None:
+            content.add(self._normaliser.finish())
+        facts = event.facts
+        is_binary = transaction.parameters.binary
+        reply = self._door.chain.content(facts, binary=is_binary).reply
         if reply is not None:
             self._drop_content()
             session.refuse_message(reply)
             return
         if session.has_output:
             self._flush()  # replies must not wait for the disk with the message
+        make_envelope = partial(
+            envelopes.encoded,
+            transaction=transaction,
+            session=session,
+            client=self.client,
+            facts=facts,
+            hostname=self._door.hostname,
+            tls=self._tls,
+            is_normalised=self._normaliser is not None,
+        )
         try:
-            location = content.commit(partial(self._envelope, transaction, event.facts))
+            location = content.commit(make_envelope)
         except SpoolError as error:
             log.problem("a message could not be stored", session=self.client.session_id, reason=str(error))
             session.refuse_message(replies.R452_STORAGE)
             return
         finally:
-            self._content = None
+            self._content = self._normaliser = None
         self._messages += 1
         queue_id = queueid.text(location)
         client = self.client
         seconds = time() - self._transaction_started_s
-        count, size_bytes = len(transaction.recipients), event.facts.size
+        count, size_bytes = len(transaction.recipients), facts.size
         log.queued(queue_id, client.session_id, client.text, transaction.sender, count, size_bytes, seconds)
         session.accept_message(replies.queued(queue_id))
 
-    def _envelope(self, transaction: Transaction, facts: Unstuffer, queue_id: bytes) -> bytes:
-        """The envelope to be stored with the message of that queue id."""
-        session = self._session
-        client = self.client
-        recipients = transaction.recipients
-        protocol = "ESMTP" if session.extended else "SMTP"
-        now_wall = time()
-        field = trace.received(
-            helo=session.helo,
-            client=client.literal,
-            hostname=self._door.hostname,
-            protocol=b"UTF8SMTP" if transaction.smtputf8 else protocol.encode(),
-            queue_id=queue_id,
-            recipient=recipients[0] if len(recipients) == 1 else b"",
-            when=trace.date(int(now_wall)),
-        )
-        return envelope.encode(
-            envelope.Envelope(
-                sender=transaction.sender,
-                recipients=tuple(recipients),
-                received_wall=now_wall,
-                client=client.text,
-                helo=session.helo,
-                protocol=protocol,
-                session=client.session_id,
-                eight_bit=transaction.eight_bit or facts.eight_bit > 0,
-                smtputf8=transaction.smtputf8,
-                trace=field,
-            )
-        )
-
     def _drop_content(self) -> None:
+        self._normaliser = None
         if self._content is not None:
             self._content.abort()
             self._content = None
@@ -263,4 +369,6 @@ _ANSWERS: dict[type, Callable[[Connection, Any], None]] = {
     DataCommand: Connection._on_data,
     Content: Connection._on_content,
     Message: Connection._on_message,
+    Xclient: Connection._on_xclient,
+    Xforward: Connection._on_xforward,
 }

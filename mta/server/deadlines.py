@@ -9,6 +9,7 @@ from typing import Any
 
 from gevent import get_hub
 
+from mta import log
 from mta.server.service import Shared
 from mta.server.stream import DeadlineExceeded
 
@@ -25,8 +26,16 @@ class Deadlines:
 
     def sweep(self) -> None:
         """One look at all connections."""
-        now_s = self._shared.clock.now_s = monotonic()
-        late = [c.stream for c in self._shared.connections if c.stream.is_parked and c.stream.deadline_at <= now_s]
+        shared = self._shared
+        now_s = shared.clock.now_s = monotonic()
+        is_stressed = shared.is_crowded()
+        if is_stressed != shared.is_stressed:
+            shared.is_stressed = is_stressed
+            log.note("stress" if is_stressed else "relief", connections=len(shared.connections))
+            if is_stressed:
+                for connection in shared.connections:
+                    connection.hurry()
+        late = [c.stream for c in shared.connections if c.stream.is_parked and c.stream.deadline_at <= now_s]
         for stream in late:
             stream.wake(DeadlineExceeded())
 

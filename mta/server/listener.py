@@ -16,7 +16,9 @@ from gevent import get_hub
 from greenlet import getcurrent, greenlet
 
 from mta import log
-from mta.server.connection import Client, Connection, Door
+from mta.server.client import identify
+from mta.server.connection import Connection
+from mta.server.door import Door
 from mta.server.service import Shared
 from mta.server.stream import READ, Stream
 from mta.smtp import replies
@@ -113,16 +115,6 @@ class Listener:
         with suppress(OSError):  # it may not even have waited for the answer
             sock.send(replies.R421_TOO_MANY_CONNECTIONS.wire)
         sock.close()
-
-
-def identify(peer: tuple[Any, ...], session_id: str) -> Client:
-    """The client behind a peer address of accept(); an IPv4 address mapped into IPv6 is shown as what it is."""
-    host, port = peer[0], peer[1]
-    if host.startswith("::ffff:") and "." in host:
-        host = host[7:]
-    if ":" in host:
-        return Client(f"[{host}]:{port}", b"IPv6:" + host.encode(), session_id)
-    return Client(f"{host}:{port}", host.encode(), session_id)
 
 
 def session_ids(started_wall: float, index: int) -> Callable[[], str]:

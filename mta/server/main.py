@@ -21,15 +21,15 @@ from mta import fastparse, log
 from mta.child import ChildContext
 from mta.config import Config
 from mta.errors import EX_OK, MtaError
-from mta.policy.chain import Chain
 from mta.policy.recipient import LocalDomains
+from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
-from mta.server.connection import Door
 from mta.server.deadlines import Deadlines
+from mta.server.door import Door
 from mta.server.listener import Crew, Listener, session_ids
 from mta.server.service import Shared
 from mta.server.stream import READ, Clock, Draining
-from mta.smtp.session import Terms
+from mta.server.tls import TlsContexts
 from mta.spool.writer import SpoolWriter
 
 DRAIN_S = 60.0
@@ -41,6 +41,9 @@ DRAIN_SWEEP_S = 0.05
 
 LOG_FLUSH_S = 0.2
 
+TLS_REFRESH_S = 1.0
+"""How often we look whether the supervisor has new certificates for us."""
+
 GC_THRESHOLD = (50_000, 20, 100)
 """Sessions make few reference cycles, while a collection has to walk all of 10,000 sessions: collect seldom."""
 
@@ -51,31 +54,25 @@ class Worker:
     def __init__(self, context: ChildContext, config: Config) -> None:
         self._stopped = gevent.event.Event()
         writer = SpoolWriter(Path(config.spool), wake_fd=context.wake_fd)
-        self._shared = Shared(writer, GroupCommit(writer), Clock(monotonic()), config.limits)
+        tls = TlsContexts(context.tls_fd, config.tls)
+        clients = ClientTable(context.clients_fd)
+        self._shared = Shared(writer, GroupCommit(writer), Clock(monotonic()), config.limits, clients=clients, tls=tls)
         self._deadlines = Deadlines(self._shared)
-        limits = config.limits
-        terms = Terms.make(
-            config.hostname,
-            message_bytes=limits.message_bytes,
-            recipients=limits.recipients,
-            errors=limits.errors,
-        )
         domains = LocalDomains(config.domains.local, config.hostname)
+        doors = [Door(listen, config, domains, has_tls=tls.available) for listen in config.listen]
         crew = Crew()
         ids = session_ids(time(), context.index)
-        self._listeners = []
-        for listen, fd in zip(cycle(config.listen), context.listen_fds, strict=False):
-            limits = listen.limits
-            chain = Chain(
-                domains, bare_newlines=listen.bare_newlines, hops=limits.hops, header_bytes=limits.header_bytes
-            )
-            door = Door(listen, config.hostname, terms, chain)
-            self._listeners.append(Listener(socket.socket(fileno=fd), door, self._shared, crew, ids))
+        self._listeners = [
+            Listener(socket.socket(fileno=fd), door, self._shared, crew, ids)
+            for door, fd in zip(cycle(doors), context.listen_fds, strict=False)
+        ]
         loop: Any = get_hub().loop
         self._lifeline = loop.io(context.lifeline_fd, READ)
         self._lifeline.start(self._on_orphaned)
         self._flusher = loop.timer(LOG_FLUSH_S, LOG_FLUSH_S)
         self._flusher.start(log.flush)
+        self._refresher = loop.timer(TLS_REFRESH_S, TLS_REFRESH_S)
+        self._refresher.start(tls.refresh)
 
     def run(self) -> None:
         """Serve until told to stop."""

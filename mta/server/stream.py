@@ -41,7 +41,7 @@ class Clock:
 
 
 class Stream:
-    """A connected, non-blocking socket. `deadline_at` is on the clock given; whoever sweeps compares it."""
+    """A connected, non-blocking socket. Deadlines are on the clock given; whoever sweeps compares `deadline_at`."""
 
     __slots__ = ("_clock", "_greenlet", "_hub", "_socket", "_watcher", "deadline_at", "is_parked")
 
@@ -54,16 +54,27 @@ class Stream:
         self.is_parked = False  # waiting for input
         self.deadline_at = float("inf")
 
-    def receive_into(self, buffer: bytearray, timeout_s: float) -> int:
+    def receive_now(self, buffer: bytearray) -> int:
+        """Read what is there already; returns the number of bytes, 0 when there is nothing. Does not wait.
+
+        The end of the stream looks like nothing; the next `receive_into` tells. Raises `OSError` on a broken
+        connection.
+        """
+        try:
+            return self._socket.recv_into(buffer)
+        except BlockingIOError:
+            return 0
+
+    def receive_into(self, buffer: bytearray | memoryview, deadline_at: float) -> int:
         """Wait for input and read it; returns the number of bytes, 0 at the end of the stream.
 
-        Switches greenlets. Raises `DeadlineExceeded` after about `timeout_s` seconds and `OSError` on a broken
-        connection.
+        Switches greenlets. Raises `DeadlineExceeded` when it is past `deadline_at` (on the worker's clock, to within
+        a second) and `OSError` on a broken connection.
         """
         if not self._watcher.active:
             self._watcher.start(self._on_readable)
         self._greenlet = getcurrent()
-        self.deadline_at = self._clock.now_s + timeout_s
+        self.deadline_at = deadline_at
         while True:
             self.is_parked = True
             self._hub.switch()
@@ -102,24 +113,33 @@ class Stream:
         self._socket.shutdown(socket.SHUT_WR)
         with suppress(DeadlineExceeded, Draining):
             for _ in range(LINGER_READS):
-                if not self.receive_into(buffer, LINGER_S):
+                if not self.receive_into(buffer, self._clock.now_s + LINGER_S):
                     return
 
-    def send(self, data: bytes, timeout_s: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Do nothing for so long, whatever the client sends meanwhile. Switches greenlets."""
+        timer = self._hub.loop.timer(seconds)
+        timer.start(getcurrent().switch)
+        try:
+            self._hub.switch()
+        finally:
+            timer.stop()
+            timer.close()
+
+    def send(self, data: bytes, deadline_at: float) -> None:
         """Send everything. Switches only when the client does not read as fast as we write.
 
-        Raises `DeadlineExceeded` when that takes longer than `timeout_s` seconds, and `OSError` on a broken connection.
+        Raises `DeadlineExceeded` when it is past `deadline_at`, and `OSError` on a broken connection.
         """
         try:
             sent = self._socket.send(data)
         except BlockingIOError:
             sent = 0
         if sent != len(data):
-            self._send_rest(memoryview(data)[sent:], timeout_s)
+            self._send_rest(memoryview(data)[sent:], deadline_at)
 
-    def _send_rest(self, rest: memoryview, timeout_s: float) -> None:
+    def _send_rest(self, rest: memoryview, deadline_at: float) -> None:
         hub = self._hub
-        deadline_at = self._clock.now_s + timeout_s
         while rest:
             remaining_s = max(deadline_at - self._clock.now_s, 0.001)
             timer = hub.loop.timer(remaining_s)

@@ -1,25 +1,30 @@
 """A worker's inside without its process: the connection in a greenlet, the test as the client on the other end."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import gevent
 import gevent.socket
 import pytest
+from msgspec.structs import replace
 
-from mta import log
-from mta.config import Limits, Listen, Log
-from mta.envelope import decode
-from mta.policy.chain import Chain
+from mta import clients_file, log
+from mta.config import Config, Domains, Limits, Listen, Log, Tls
+from mta.envelope import Envelope, decode
 from mta.policy.recipient import LocalDomains
+from mta.server.client import client
+from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
-from mta.server.connection import Client, Connection, Door
+from mta.server.connection import Connection
+from mta.server.door import Door
 from mta.server.listener import Crew
 from mta.server.service import Shared
 from mta.server.stream import Clock, Stream
-from mta.smtp.session import Terms
+from mta.server.tls import TlsContexts
 from mta.spool.reader import MessageReader, ShardReader, shards
 from mta.spool.recovery import Segment
 from mta.spool.writer import SpoolWriter
@@ -71,6 +76,13 @@ class Peer:
         return self.read_until(b"\r\n")
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection; a socketpair would not be reset where one is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], theirs
+
+
 class Bench:
     """A `Shared` with a real spool, and connections to it."""
 
@@ -78,36 +90,56 @@ class Bench:
         log.setup("server", 0, Log(file=str(folder / "log")))
         self.root = folder / "spool"
         self.writer = SpoolWriter(self.root)
-        self.limits = Limits(large_bytes=65536, message_bytes=8 << 20)
-        self.shared = Shared(self.writer, GroupCommit(self.writer), Clock(monotonic()), self.limits)
+        self.limits = Limits(large_bytes=65536, message_bytes=8 << 20, error_delay_s=0.0)
+        self.listen = Listen("127.0.0.1:25")
+        self.tls = Tls()
+        self._clients_fd = clients_file.create()
+        self.shared = Shared(
+            self.writer,
+            GroupCommit(self.writer),
+            Clock(monotonic()),
+            self.limits,
+            clients=ClientTable(self._clients_fd),
+            tls=TlsContexts(-1, self.tls),
+        )
         self.crew = Crew()
         self._peers: list[Peer] = []
 
-    def with_limits(self, **changes: int | float) -> None:
+    def with_limits(self, **changes: Any) -> None:
         """Other limits from now on."""
-        self.limits = Limits(**{"large_bytes": 65536, "message_bytes": 8 << 20, **changes})  # type: ignore[arg-type]
-        self.shared.limits = self.limits
+        self.limits = self.shared.limits = replace(self.limits, **changes)
 
-    def connect(self) -> Peer:
-        """A client that has read nothing yet."""
-        ours, theirs = socket.socketpair()
+    def with_listener(self, **changes: Any) -> None:
+        """Other settings of the listener from now on."""
+        self.listen = replace(self.listen, **changes)
+
+    def connect(self, host: str = "192.0.2.1", first: bytes = b"") -> Peer:
+        """A client that has read nothing yet, and has sent `first`."""
+        ours, theirs = tcp_pair()
         ours.setblocking(False)
-        terms = Terms.make(
-            "mx.example.org",
-            message_bytes=self.limits.message_bytes,
-            recipients=self.limits.recipients,
-            errors=self.limits.errors,
+        theirs.sendall(first)
+        listen = replace(self.listen, limits=self.limits)
+        config = Config(
+            "mx.example.org", "spool", [listen], Domains(["example.org"]), {}, [], limits=self.limits, tls=self.tls
         )
-        chain = Chain(
-            LocalDomains(["example.org"], "mx.example.org"), bare_newlines="refuse", hops=100, header_bytes=65536
-        )
-        door = Door(Listen("127.0.0.1:25"), "mx.example.org", terms, chain)
-        client = Client("192.0.2.1:999", b"192.0.2.1", "s1")
-        connection = Connection(Stream(ours, self.shared.clock), client, door, self.shared)
+        door = Door(listen, config, LocalDomains(["example.org"], "mx.example.org"), has_tls=self.shared.tls.available)
+        connection = Connection(Stream(ours, self.shared.clock), client(host, 999, "s1"), door, self.shared)
         peer = Peer(gevent.socket.socket(fileno=theirs.detach()), connection)
         self._peers.append(peer)
         in_hub(self.crew.run, connection.run)
         return peer
+
+    def envelopes(self) -> list[Envelope]:
+        """Those of every message in the spool, in order."""
+        found = []
+        for number in shards(self.root):
+            shard = ShardReader(self.root, number)
+            for readable in shard.readable():
+                segment = Segment.open(self.root, number, readable.segment)
+                found += [decode(record.envelope) for record in segment.records(0, readable.stop)]
+                segment.close()
+            shard.close()
+        return found
 
     def stored(self) -> list[tuple[bytes, tuple[bytes, ...], bytes]]:
         """Sender, recipients and content of every message in the spool, in order."""
@@ -135,6 +167,7 @@ class Bench:
                 gevent.sleep(0)
         self.shared.commit.close()
         self.writer.close()
+        os.close(self._clients_fd)
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def test_a_pipelined_group_is_answered_by_one_write(bench, greeted):
 
 
 def test_two_messages_in_one_write_are_two_messages(bench, greeted):
+    bench.with_listener(refuse_early=[])
     peer = greeted()
     peer.send(TRANSACTION + b"one\r\n.\r\n" + TRANSACTION + b"two\r\n.\r\nQUIT\r\n")
     codes = [line[:3] for line in peer.read_to_end().splitlines()]
@@ -45,6 +46,7 @@ def test_two_messages_in_one_write_are_two_messages(bench, greeted):
 
 
 def test_many_clients_share_syncs_and_each_gets_its_own_answer(bench, greeted):
+    bench.with_listener(refuse_early=[])
     peers = [greeted() for _ in range(30)]
     for number, peer in enumerate(peers):
         peer.send(TRANSACTION + b"%d\r\n.\r\n" % number)
@@ -55,7 +57,7 @@ def test_many_clients_share_syncs_and_each_gets_its_own_answer(bench, greeted):
 
 @pytest.mark.parametrize("size_bytes", [65535, 65536, 65537, 3_000_000])
 def test_a_large_message_goes_through_a_file_of_its_own(bench, greeted, size_bytes):
-    content = (b"0123456789" * 7 + b"\r\n") * (size_bytes // 72 + 1)
+    content = b"\r\n" + (b"0123456789" * 7 + b"\r\n") * (size_bytes // 72 + 1)
     peer = greeted()
     assert send_mail(peer, content).startswith(b"250 ")
     assert [stored for _, _, stored in bench.stored()] == [content]
@@ -76,8 +78,9 @@ def test_a_large_message_that_is_refused_leaves_nothing(bench, greeted):
 
 def test_a_client_that_goes_away_in_the_middle_leaves_nothing(bench, greeted):
     peer = greeted()
-    peer.send(TRANSACTION + b"x" * 300_000)
+    peer.send(TRANSACTION)
     peer.read_until(b"<CR><LF>.<CR><LF>\r\n")
+    peer.send(b"x" * 300_000)
     peer.socket.close()
     with gevent.Timeout(10):
         while bench.shared.connections:
@@ -138,6 +141,19 @@ def test_a_client_that_is_silent_too_long_is_sent_away(bench, greeted):
     peer = greeted()
     gevent.sleep(0)  # let the connection come to its wait
     in_hub(peer.connection.stream.wake, DeadlineExceeded())
+    assert peer.read_to_end().startswith(b"421 4.4.2 ")
+
+
+def test_half_a_command_does_not_cost_a_client_its_last_word(bench, greeted):
+    """Closed with input unread a connection is reset, and what waits to be sent is lost."""
+    peer = greeted()
+    gevent.sleep(0)
+
+    def be_late() -> None:  # in one go, so that the loop does not see the bytes
+        peer.socket.send(b"NO")
+        peer.connection.stream.wake(DeadlineExceeded())
+
+    in_hub(be_late)
     assert peer.read_to_end().startswith(b"421 4.4.2 ")
 
 

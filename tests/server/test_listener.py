@@ -1,24 +1,10 @@
-"""Who a client is, and that greenlets are used again."""
+"""Session ids, and that greenlets are used again."""
 
-import pytest
 from gevent import get_hub
 from greenlet import getcurrent
 
-from mta.server.listener import RESTING_GREENLETS, Crew, identify, session_ids
+from mta.server.listener import RESTING_GREENLETS, Crew, session_ids
 from tests.support.hub import in_hub
-
-
-@pytest.mark.parametrize(
-    ("peer", "text", "literal"),
-    [
-        (("192.0.2.7", 25), "192.0.2.7:25", b"192.0.2.7"),
-        (("2001:db8::1", 25, 0, 0), "[2001:db8::1]:25", b"IPv6:2001:db8::1"),
-        (("::ffff:192.0.2.7", 25, 0, 0), "192.0.2.7:25", b"192.0.2.7"),
-    ],
-)
-def test_identify(peer, text, literal):
-    client = identify(peer, "id")
-    assert (client.text, client.literal, client.session_id) == (text, literal, "id")
 
 
 def test_session_ids_differ_between_workers_starts_and_sessions():

@@ -267,6 +267,7 @@ def failure(call: Callable[[], object]) -> str:
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "http_request"),
         (b"", "closed"),
         (b"\x16\x03\x01", "closed"),
+        (b"\x16\x03\x01\xff\xff", "packet_length_too_long"),
     ],
 )
 def test_what_is_no_handshake_has_a_reason(served: TlsContexts, said: bytes, reason: str, buffer: bytearray) -> None:
@@ -296,6 +297,15 @@ def test_an_unverified_certificate_has_its_reason(
     stream = over(raw, served.context("require"))
     assert failure(lambda: stream.handshake(buffer, 0.0)) == "certificate_verify_failed: certificate has expired"
     assert raw.client_failure == "SSLV3_ALERT_CERTIFICATE_EXPIRED"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_reason_of_a_client_that_gives_up_is_its_alert(
+    authority: Authority, version: str, buffer: bytearray
+) -> None:
+    raw = Script(client=Client(client_context(authority.ca, version=version)))
+    stream = over(raw, contexts(authority.expired()).context("ask"))
+    assert failure(lambda: stream.handshake(buffer, 0.0)) == "sslv3_alert_certificate_expired"
 
 
 @settings(max_examples=200)

@@ -1,0 +1,56 @@
+"""What one listener offers to those who come in by it. Made once; holds nothing of any session."""
+
+from mta.config import Config, Limits, Listen
+from mta.networks import Networks
+from mta.policy.chain import Chain
+from mta.policy.recipient import LocalDomains
+from mta.smtp.terms import Bounds, Terms, Tls
+
+
+class Door:
+    """A listener's configuration in the form that its connections use."""
+
+    def __init__(self, listen: Listen, config: Config, domains: LocalDomains, *, has_tls: bool) -> None:
+        """`has_tls`: there is a certificate, so that TLS can be offered."""
+        limits = listen.limits
+        self.address = listen.address
+        self.hostname = config.hostname.encode()
+        self.limits = limits
+        self.is_tls = listen.tls == "implicit"
+        self.client_certificates = listen.client_certificates
+        self.normalises = listen.bare_newlines == "normalise"
+        self.refuses_early = "greeting" in listen.refuse_early
+        self.proxies = Networks(listen.proxy_protocol)
+        self.xclient = Networks(listen.xclient)
+        self.xforward = Networks(listen.xforward)
+        self.exempt = Networks(limits.client_exempt)
+        self.chain = Chain(
+            domains, bare_newlines=listen.bare_newlines, hops=limits.hops, header_bytes=limits.header_bytes
+        )
+        self.terms = Terms.make(
+            config.hostname,
+            bounds(limits),
+            protocol=listen.protocol,
+            tls=_tls(listen, has_tls=has_tls),
+            refuse_early=frozenset(listen.refuse_early),
+        )
+
+
+def bounds(limits: Limits) -> Bounds:
+    """The part of the limits that a session keeps."""
+    return Bounds(
+        message_bytes=limits.message_bytes,
+        recipients=limits.recipients,
+        messages=limits.messages,
+        commands=limits.commands,
+        command_bytes=limits.command_bytes,
+        junk_commands=limits.junk_commands,
+        soft_errors=limits.soft_errors,
+        errors=limits.errors,
+    )
+
+
+def _tls(listen: Listen, *, has_tls: bool) -> Tls:
+    if listen.tls == "implicit":
+        return "active"
+    return listen.tls if has_tls else "none"
