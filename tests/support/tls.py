@@ -97,6 +97,10 @@ class Client:
         self.tls.write(data)
         return self._outgoing.read()
 
+    def last_words(self) -> bytes:
+        """What is still to be sent by a client that gave up: an alert."""
+        return self._outgoing.read()
+
     def say_end(self) -> bytes:
         """What to send to end the session."""
         with suppress(ssl.SSLError):
@@ -182,6 +186,7 @@ class Script:
                 self.put(self._client.advance(data))
             except ssl.SSLError as error:
                 self.client_failure = str(error.reason)
+                self.put(self._client.last_words())
 
 
 class BlockingStream:
