@@ -1,6 +1,7 @@
 """Postfix's smtp and lmtp clients, with what they make use of: TLS, notifications, SMTPUTF8, XFORWARD.
 
-One Postfix sends by several services of its master.cf, chosen by the recipient's domain.
+One Postfix sends by several services of its master.cf, chosen by the recipient's domain. And its smtp server has us as
+a filter that decides before it does.
 """
 
 import contextlib
@@ -20,8 +21,10 @@ from tests.support.sink import Sink
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 CONTENT = "From: a@example.com\nSubject: x\n\n.\n..dot\nGrüße\n".encode()
+WIRE = CONTENT.replace(b"\n", b"\r\n")
 SENDER = "a@example.com"
 ORIGIN = "127.0.0.9"  # whom Postfix had the message from
+FILTERED_PORT = free_port()  # where Postfix takes mail for which it asks us at once
 
 
 class Way(NamedTuple):
@@ -30,6 +33,11 @@ class Way(NamedTuple):
     program: str
     door: str
     options: dict[str, str]
+
+
+def domain(way: str) -> str:
+    """The domain whose mail goes that way."""
+    return f"{way}.example.org"
 
 
 WAYS = {
@@ -42,16 +50,20 @@ WAYS = {
     ),
     "wrapped": Way("smtp", "implicit", {"smtp_tls_security_level": "encrypt", "smtp_tls_wrappermode": "yes"}),
     "shown": Way("smtp", "certified", {"smtp_tls_security_level": "encrypt"}),
+    "reused": Way(
+        "smtp",
+        "starttls",
+        {
+            "smtp_tls_security_level": "encrypt",
+            "smtp_tls_connection_reuse": "yes",
+            "smtp_connection_cache_destinations": "static:all",
+        },
+    ),
     "forward": Way("smtp", "forward", {"smtp_send_xforward_command": "yes"}),
     "lmtp": Way("lmtp", "lmtp", {}),
     "lmtps": Way("lmtp", "lmtp", {"lmtp_tls_security_level": "encrypt"}),
 }
 TLS = {"may": "TLSv1.3", "old": "TLSv1.2", "required": "TLSv1.3", "secure": "TLSv1.3", "wrapped": "TLSv1.3"}
-
-
-def domain(way: str) -> str:
-    """The domain whose mail goes that way."""
-    return f"{way}.example.org"
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +103,13 @@ def postfix(front: Front, issued: Issued) -> Iterator[Postfix]:
         "smtp_tls_loglevel": "1",
         "smtp_tls_cert_file": str(issued.client.certificate),
         "smtp_tls_key_file": str(issued.client.key),
+        "tlsproxy_client_security_level": "encrypt",  # it does not see the options of the service that asks it
         "default_transport": "discard:",  # bounces
         "smtpd_peername_lookup": "no",  # there may be nobody to ask
     }
+    services += (
+        f"{HOST}:{FILTERED_PORT} inet n - n - - smtpd\n  -o smtpd_proxy_filter={HOST}:{front.ports['forward']}\n"
+    )
     with Postfix(free_port(), settings, services=services) as postfix:
         yield postfix
 
@@ -107,7 +123,7 @@ def log_of(postfix: Postfix, recipient: str) -> str:
     try:
         wait_until(found, f"{recipient} in Postfix's log")
     except TimeoutError as error:
-        raise TimeoutError(f"{error}:\n{postfix.log.read_text()[-3000:]}") from None
+        raise TimeoutError(f"{error}:\n{postfix.log.read_text()}") from None
     return found()[-1]
 
 
@@ -117,7 +133,7 @@ def test_smtp(front: Front, postfix: Postfix, way: str) -> None:
     postfix.send(SENDER, [f"smtp@{domain(way)}"], CONTENT)
     assert "status=sent" in log_of(postfix, f"smtp@{domain(way)}")
     taken = front.one("smtp", domain(way))
-    assert body(taken) == body(CONTENT.replace(b"\n", b"\r\n"))
+    assert body(taken) == body(WIRE)
     trace = received(taken)
     assert trace.startswith("from postfix.example.org ")
     if way in TLS:
@@ -165,7 +181,7 @@ def test_lmtp(front: Front, postfix: Postfix, way: str) -> None:
         assert "550 5.7.1" in line
     for number in range(5):
         taken = front.one(f"user{number}", domain(way))
-        assert body(taken) == body(CONTENT.replace(b"\n", b"\r\n"))
+        assert body(taken) == body(WIRE)
         assert f" with {'LMTPS' if way == 'lmtps' else 'LMTP'} " in received(taken)
 
 
@@ -179,6 +195,36 @@ def test_xforward(front: Front, postfix: Postfix) -> None:
     front.event("disconnect", session=session)
     forwarded = {key: value for event in front.events("forwarded", session=session) for key, value in event.items()}
     assert (forwarded["addr"], forwarded["helo"]) == (ORIGIN, "origin.example.com")  # told in two commands
+
+
+def test_a_filter_before_the_queue(front: Front, postfix: Postfix) -> None:
+    """Postfix hands us each message while its client waits, and passes our answers on (smtpd_proxy_filter)."""
+    taken, refused = f"filtered@{domain('forward')}", "x@stranger.example.net"
+    with smtplib.SMTP(HOST, FILTERED_PORT, "origin.example.com", source_address=(ORIGIN, 0)) as smtp:
+        assert list(smtp.sendmail(SENDER, [taken, refused], WIRE)) == [refused]
+        smtp.mail(SENDER)
+        code, text = smtp.rcpt(refused)
+        assert (code, text.split()[0], text.split()[-1]) == (550, b"5.7.1", b"[relay]")
+        smtp.rset()
+        smtp.mail(SENDER)
+        smtp.rcpt(taken)
+        code, text = smtp.data(WIRE)
+        assert (code, b"queued as" in text) == (250, True)
+    contents = front.collect("filtered", 2, domain("forward"))
+    assert [body(content) for content in contents] == [body(WIRE)] * 2
+    session = front.session("filtered", domain("forward"))
+    assert front.event("forwarded", session=session, addr=ORIGIN)
+
+
+def test_connections_are_used_again(front: Front, postfix: Postfix) -> None:
+    """Through TLS, too, which Postfix's tlsproxy speaks then."""
+    for number in range(30):
+        postfix.send(SENDER, [f"reused@{domain('reused')}"], b"Subject: x\n\n%d\n" % number)
+    bodies = {body(content) for content in front.collect("reused", 30, domain("reused"))}
+    assert bodies == {b"%d\r\n" % number for number in range(30)}
+    sessions = {event["session"] for event in front.events("delivered", to=f"reused@{domain('reused')}")}
+    assert len(sessions) < 30
+    assert all(front.events("tls", session=session) for session in sessions)
 
 
 @pytest.mark.parametrize("offered", [True, False], ids=["offered", "not offered"])
