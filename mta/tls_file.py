@@ -33,12 +33,14 @@ _TRIES = 3
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """A certificate with its chain, its key (both PEM), the names it is for, and the kind of its key (`ecdsa`)."""
+    """A certificate with its chain, its key (both PEM), the names it is for, the kind of its key (`ecdsa`), and when
+    it expires (Unix time)."""
 
     certificate: bytes
     key: bytes
     names: tuple[str, ...]
     kind: str
+    expires: float
 
 
 class Secrets(msgspec.Struct, frozen=True):

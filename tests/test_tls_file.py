@@ -14,7 +14,7 @@ from mta.tls_file import Identity, Reader, Secrets
 
 
 def secrets(mark: int = 0, bulk: int = 10) -> Secrets:
-    identity = Identity(b"certificate %d" % mark * bulk, b"key %d" % mark * bulk, ("mx.example.org",), "ecdsa")
+    identity = Identity(b"certificate %d" % mark * bulk, b"key %d" % mark * bulk, ("mx.example.org",), "ecdsa", 1.5)
     return Secrets([identity], b"authorities", mark.to_bytes(48, "big"))
 
 

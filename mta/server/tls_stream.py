@@ -45,7 +45,17 @@ class TlsFailure(ConnectionError):
 class TlsStream:
     """The server's side of a TLS session over a raw stream. `facts` tells the outcome of the handshake."""
 
-    __slots__ = ("_has_more", "_incoming", "_is_over", "_outgoing", "_stream", "_taken_bytes", "_tls", "facts")
+    __slots__ = (
+        "_has_more",
+        "_incoming",
+        "_is_over",
+        "_is_silent",
+        "_outgoing",
+        "_stream",
+        "_taken_bytes",
+        "_tls",
+        "facts",
+    )
 
     def __init__(self, stream: Stream, context: ssl.SSLContext, received: bytes = b"") -> None:
         """`context` is one of `TlsContexts`; `received` what has been read of the client's first bytes already."""
@@ -56,7 +66,8 @@ class TlsStream:
         self._incoming.write(received)
         self._taken_bytes = len(received)
         self._has_more = True  # whole records may wait in `_incoming`
-        self._is_over = False  # one of the two has said so
+        self._is_over = False  # nothing more comes from the client
+        self._is_silent = False  # nothing more goes to it
         self.facts = TlsFacts("", "", 0)
 
     def handshake(self, buffer: bytearray, deadline_at: float) -> None:
@@ -94,7 +105,7 @@ class TlsStream:
                 self._stream.send(self._outgoing.read(), deadline_at)
             count = self._stream.receive_into(view[RESERVE_BYTES:], deadline_at)
             if not count:
-                self._is_over = True  # cut off; whether that loses anything, the commands within will tell
+                self._is_over = self._is_silent = True  # cut off; whether that loses anything, the commands will tell
                 break
             # Plain text is shorter than what it came in, so it never reaches what is still to be decrypted.
             for start in range(RESERVE_BYTES, RESERVE_BYTES + count, PIECE_BYTES):
@@ -119,10 +130,12 @@ class TlsStream:
 
     def close(self) -> None:
         """Say that the session ends, without waiting for an answer, and close; never raises."""
-        if not self._is_over:
+        if not self._is_silent:
             with suppress(OSError):
                 self._say_end()
-                self._stream.send_last(self._outgoing.read())
+                last = self._outgoing.read()
+                if last:
+                    self._stream.send_last(last)
         self._stream.close()
 
     def _advance(self) -> bool:
@@ -167,13 +180,13 @@ class TlsStream:
             self._fail(_why(error))
 
     def _say_end(self) -> None:
-        self._is_over = True
+        self._is_silent = True
         with suppress(ssl.SSLError):  # it waits for the client's answer; we do not
             self._tls.unwrap()
 
     def _fail(self, reason: str) -> NoReturn:
         """Send the alert that OpenSSL has made, if any, and raise."""
-        self._is_over = True
+        self._is_over = self._is_silent = True
         alert = self._outgoing.read()
         if alert:
             with suppress(OSError):

@@ -38,19 +38,21 @@ class Certificates:
         if kept is not None:
             self._secret, self._rotate_at = kept._secret, kept._rotate_at
         self._look_at = now + LOOK_S
-        identities, client_ca = read(settings)
-        self._identities, self._client_ca = identities, client_ca
         self._file = -1
         self.fd = -1
         """What workers get: a descriptor that can be read only; -1 without certificates."""
-        if identities:
-            self._file = tls_file.create()
-            try:
-                self._write()
+        try:
+            self._identities, self._client_ca = read(settings)
+            if self._identities:
+                self._file = tls_file.create()
+                self._write(self._identities, self._client_ca)
                 self.fd = tls_file.read_only(self._file)
-            except BaseException:
-                os.close(self._file)
-                raise
+        except OSError as error:
+            self.close()
+            raise ConfigError([f"tls: certificates cannot be given to workers: {error}"]) from None
+        except ConfigError:
+            self.close()
+            raise
 
     @property
     def due_at(self) -> float | None:
@@ -61,33 +63,23 @@ class Certificates:
         """Do what is due: look whether files changed, rotate the secret. Blocks on reading files that changed."""
         if self._file < 0:
             return
-        if now >= self._rotate_at:
-            self._secret, self._rotate_at = secrets.token_bytes(tls_file.SECRET_BYTES), now + ROTATE_S
-            self._write()
-            log.note("ticket_keys", rotated_s=ROTATE_S)
-        if now < self._look_at:
-            return
-        self._look_at = now + LOOK_S
-        seen = signature(self._settings)
-        if seen == self._signature:
-            return
-        self._signature = seen  # as of before reading: a file that changes meanwhile is read again next time
         try:
-            self._identities, self._client_ca = read(self._settings)
-            self._write()
-        except ConfigError as error:
-            for line in error.problems:
-                log.problem(line)
-            log.problem("the certificates stay as they were")
-        else:
-            self.tell()
+            if now >= self._rotate_at:
+                self._secret, self._rotate_at = secrets.token_bytes(tls_file.SECRET_BYTES), now + ROTATE_S
+                self._write(self._identities, self._client_ca)
+                log.note("ticket_keys")
+            if now >= self._look_at:
+                self._look_at = now + LOOK_S
+                self._look()
+        except OSError as error:  # no memory, no descriptors; workers go on with what they have, and we try again
+            self._signature = ()
+            log.problem("certificates cannot be given to workers", reason=str(error))
 
     def tell(self) -> None:
         """Log which certificates are at work, and which of them have expired."""
         for identity in self._identities:
-            expires = pem.facts(identity.certificate).expires
             about: dict[str, object] = {"names": " ".join(identity.names), "key": identity.kind}
-            days = int((expires - time()) // 86400)
+            days = int((identity.expires - time()) // 86400)
             if days < 0:
                 log.problem("a certificate has expired", **about)
             log.note("certificate", **about, days_left=days)
@@ -99,11 +91,27 @@ class Certificates:
                 os.close(fd)
         self._file = self.fd = -1
 
-    def _write(self) -> None:
+    def _look(self) -> None:
+        seen = signature(self._settings)
+        if seen == self._signature:
+            return
+        self._signature = seen  # as of before reading: a file that changes meanwhile is read again next time
         try:
-            tls_file.write(self._file, tls_file.Secrets(self._identities, self._client_ca, self._secret))
+            identities, client_ca = read(self._settings)
+            self._write(identities, client_ca)
+        except ConfigError as error:
+            for line in error.problems:
+                log.problem(line)
+            log.problem("the certificates stay as they were")
+        else:
+            self._identities, self._client_ca = identities, client_ca
+            self.tell()
+
+    def _write(self, identities: list[tls_file.Identity], client_ca: bytes) -> None:
+        try:
+            tls_file.write(self._file, tls_file.Secrets(identities, client_ca, self._secret))
         except ValueError as error:
-            raise ConfigError([f"tls: the certificates are too large: {error}"]) from None
+            raise ConfigError([f"tls: certificates and keys are too large: {error}"]) from None
 
 
 def check(config: Config, file: str) -> None:
@@ -113,6 +121,8 @@ def check(config: Config, file: str) -> None:
     """
     try:
         read(config.tls)
+    except OSError as error:
+        raise ConfigError([f"{file}: tls: cannot be checked: {error}"]) from None
     except ConfigError as error:
         raise ConfigError([f"{file}: {problem}" for problem in error.problems]) from None
 
@@ -120,7 +130,8 @@ def check(config: Config, file: str) -> None:
 def read(settings: Tls) -> tuple[list[tls_file.Identity], bytes]:
     """The identities of the configured files, the first one first, and the text of `client_ca`.
 
-    Blocks on reading. Raises `ConfigError` with a line for every fault, each with the key and the file it is about.
+    Blocks on reading. Raises `ConfigError` with a line for every fault, each with the key and the file it is about,
+    and `OSError` when there is no memory or no descriptor to look at them with.
     """
     faults: list[str] = []
     pairs = [("tls", settings.certificate, settings.key)] if settings.certificate else []
@@ -178,7 +189,7 @@ def _identity(where: str, certificate_file: str, key_file: str, faults: list[str
         return None
     if not _try(f"{where}.key", key_file, faults, lambda: pem.load_pair(pem.server_context(), certificate, key)):
         return None
-    return tls_file.Identity(certificate, key, found[0].names, found[0].kind)
+    return tls_file.Identity(certificate, key, found[0].names, found[0].kind, found[0].expires)
 
 
 def _content(where: str, path: str, faults: list[str]) -> bytes:

@@ -227,13 +227,24 @@ def test_closing_says_so_without_waiting(served: TlsContexts, version: str) -> N
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_may_end_with_or_without_a_word(served: TlsContexts, version: str, buffer: bytearray) -> None:
-    for end in (True, False):
-        stream, raw, client = shaken(served, version)
-        raw.put(client.say(b"QUIT\r\n") + (client.say_end() if end else b""))
-        assert read_all(stream, buffer) == b"QUIT\r\n"
-        assert stream.receive_into(buffer, 0.0) == 0
-        stream.close()
+def test_a_client_may_end_without_a_word(served: TlsContexts, version: str, buffer: bytearray) -> None:
+    stream, raw, client = shaken(served, version)
+    raw.put(client.say(b"QUIT\r\n"))
+    assert read_all(stream, buffer) == b"QUIT\r\n"
+    assert stream.receive_into(buffer, 0.0) == 0
+    stream.close()
+    assert raw.last == []  # nobody is there to read it
+    assert raw.is_closed
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_that_ends_in_good_order_is_answered(served: TlsContexts, version: str, buffer: bytearray) -> None:
+    stream, raw, client = shaken(served, version)
+    raw.put(client.say(b"QUIT\r\n") + client.say_end())
+    assert read_all(stream, buffer) == b"QUIT\r\n"
+    stream.send(b"221 bye\r\n", 0.0)
+    stream.close()
+    assert client.has_ended
 
 
 def test_half_a_record_at_the_end_is_not_passed_on(served: TlsContexts, buffer: bytearray) -> None:

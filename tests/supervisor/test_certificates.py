@@ -1,5 +1,6 @@
 """Certificates as the supervisor reads them: faults, files that change, and what workers get."""
 
+import errno
 import re
 import shutil
 import signal
@@ -192,6 +193,28 @@ def test_a_file_that_disappears_changes_nothing(files: Files, certificates: Cert
     log.flush()
     assert "cannot be read: No such file or directory" in log_file.read_text()
     assert reader.read() is None
+
+
+def test_without_descriptors_everything_stays_as_it_is_until_there_are_some(
+    files: Files, certificates: Certificates, authority: Authority, log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(certificates.fd)
+    reader.read()
+    files.put(authority.server("new.example.org"))
+
+    def none_left(name: str, flags: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("mta.pem.os.memfd_create", none_left)
+        certificates.tend(100.0 + LOOK_S)
+    assert reader.read() is None
+    log.flush()
+    assert "Too many open files" in log_file.read_text()
+    certificates.tend(100.0 + 2 * LOOK_S)
+    found = reader.read()
+    assert found is not None
+    assert found.identities[0].names == ("new.example.org",)
 
 
 def test_the_secret_of_tickets_is_rotated_and_outlives_a_reload(files: Files, certificates: Certificates) -> None:

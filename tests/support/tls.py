@@ -20,7 +20,7 @@ def identity(pair: Pair) -> Identity:
     """As the supervisor would read it."""
     certificate, key = pair.certificate.read_bytes(), pair.key.read_bytes()
     facts = pem.facts(certificate)
-    return Identity(certificate, key, facts.names, facts.kind)
+    return Identity(certificate, key, facts.names, facts.kind, facts.expires)
 
 
 def memory_file(*pairs: Pair, client_ca: Path | None = None, secret: bytes = SECRET) -> int:
@@ -90,6 +90,8 @@ class Client:
             self.has_ended = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:  # both have said so
+            self.has_ended = True
         return self._outgoing.read()
 
     def say(self, data: bytes) -> bytes:
