@@ -253,6 +253,15 @@ def test_half_a_record_at_the_end_is_not_passed_on(served: TlsContexts, buffer: 
     assert read_all(stream, buffer) == b"DATA\r\n"
 
 
+def test_nothing_is_said_before_the_handshake_is_done(served: TlsContexts) -> None:
+    raw = Script(client=Client(client_context()))
+    stream = over(raw, served.context("ask"))
+    assert failure(lambda: stream.send_last(b"421 4.4.2 too slow\r\n"))
+    stream.close()
+    assert (raw.sent, raw.last) == ([], [])
+    assert raw.is_closed
+
+
 def test_lingering_reads_no_more(served: TlsContexts, buffer: bytearray) -> None:
     stream, raw, client = shaken(served, "1.3")
     raw.put(client.say(b"more"))
