@@ -34,9 +34,11 @@ class Dialog(msgspec.Struct, frozen=True):
     """A dialogue: what is set in [[listen]], its steps, and the messages that it must leave accepted.
 
     `as_sent`: what the client sends must arrive as it is in the file, not in other pieces; `in_memory`: not over TCP.
+    `busy` are the times that content is to come and finds no memory.
     """
 
     listener: dict[str, Any]
+    busy: tuple[int, ...]
     as_sent: bool
     in_memory: bool
     steps: list[Step]
@@ -65,7 +67,7 @@ def unescape(text: bytes) -> bytes:
 
 def parse(data: bytes) -> Dialog:
     """Read a dialogue from the bytes of its file; raises `DialogError` with the line's number."""
-    listener, held, steps = [], [], []
+    listener, busy, held, steps = [], [], [], []
     accepted: list[Accepted] | None = None
     for number, line in enumerate(data.splitlines(), 1):
         mark, _, text = line.partition(b" ")
@@ -74,6 +76,8 @@ def parse(data: bytes) -> Dialog:
                 continue
             case b"listener:":
                 listener.append(text.decode())
+            case b"busy:":
+                busy += map(int, text.split())
             case b"held:":
                 held += text.decode().split()
             case b"C:":
@@ -96,7 +100,7 @@ def parse(data: bytes) -> Dialog:
     if not set(held) <= {"as-sent", "in-memory"}:
         raise DialogError(f"held: {held} is more than as-sent and in-memory")
     settings = tomllib.loads("\n".join(listener))
-    return Dialog(settings, "as-sent" in held, "in-memory" in held, steps, accepted)
+    return Dialog(settings, tuple(busy), "as-sent" in held, "in-memory" in held, steps, accepted)
 
 
 def _dsn(text: bytes) -> Dsn:

@@ -3,7 +3,7 @@
 It does what `mta.server.connection` does around a session, so that dialogues can be held in memory, thousands a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -59,10 +59,18 @@ class MemoryConnection:
 
     Who `waits_for_greeting` gets it at once; what others send first has come before the greeting. `in_handshake` is
     whether TLS has to begin, which `shake_hands` then stands for: until then, what the client sends is no TLS, and the
-    end. A client in `door.proxies` has to send a PROXY header first; `host` becomes the address in it.
+    end. A client in `door.proxies` has to send a PROXY header first; `host` becomes the address in it. Content that is
+    to come for the times in `busy`, counted from 1, finds no memory.
     """
 
-    def __init__(self, door: Door, *, host: str = "127.0.0.1", waits_for_greeting: bool = True) -> None:
+    def __init__(
+        self,
+        door: Door,
+        *,
+        host: str = "127.0.0.1",
+        waits_for_greeting: bool = True,
+        busy: Collection[int] = (),
+    ) -> None:
         self.door = door
         self.host = host
         self.session = Session(door.terms)
@@ -71,6 +79,8 @@ class MemoryConnection:
         self.closed = False
         self.in_handshake = False
         self._header = ProxyHeader() if host in door.proxies else None
+        self._busy = busy
+        self._asked = 0  # for memory
         self._content: list[bytes] = []
         self._normaliser: Normaliser | None = None
         self._arrived = False
@@ -171,6 +181,10 @@ class MemoryConnection:
                     session.accept_recipient(local + b"@" + domain if domain else chain.postmaster)
             case DataCommand():
                 assert session.transaction is not None
+                self._asked += 1
+                if self._asked in self._busy:
+                    session.refuse(replies.R452_BUSY)
+                    return
                 if self.door.normalises and not session.transaction.parameters.binary:
                     self._normaliser = Normaliser()
                 session.accept_data()
