@@ -2,38 +2,19 @@
 
 import os
 import pwd
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.deliveries import FakeMessage, mail
+from tests.support.dovecot import Dovecot, missing
 from tests.support.relaying import Relaying
-from tests.support.server import HOST, free_port, wait_until
-
-DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/bin:/bin")
-
-
-def missing() -> str:
-    """Why there is no Dovecot to be had; empty when there is."""
-    if DOVECOT is None or not Path("/usr/lib/dovecot/lmtp").exists():
-        return "Dovecot is not installed: apt-get install dovecot-core dovecot-lmtpd"
-    if os.geteuid() != 0:
-        return "Dovecot can only be started by root"
-    return ""
-
+from tests.support.server import HOST, free_port
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 SETTINGS = """\
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/log
-protocols = lmtp
-ssl = no
 mail_location = maildir:{folder}/mail/%n
 first_valid_uid = 1
 first_valid_gid = 1
@@ -59,12 +40,11 @@ userdb {{
 CONTENT = b"From: a@example.net\r\nSubject: x\r\n\r\n.dot\r\n..\r\n.\r\nGr\xc3\xbc\xc3\x9fe\r\n"
 
 
-class Dovecot:
-    """A running Dovecot with the users joe and jim of example.org, and locked, whose mail cannot be written."""
+class Mailboxes(Dovecot):
+    """A Dovecot with the users joe and jim of example.org, and locked, whose mail cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.port = free_port()
         self.unix = f"unix:{folder}/lmtp"
         nobody = pwd.getpwnam("nobody")
         for path in (folder, *folder.parents):
@@ -77,31 +57,18 @@ class Dovecot:
         owner = f"{nobody.pw_uid}:{nobody.pw_gid}"
         users = [f"{name}@example.org:{{PLAIN}}x:{owner}::{mail_folder}/{name}::" for name in ("joe", "jim", "locked")]
         (folder / "users").write_text("\n".join(users) + "\n")
-        configuration = folder / "dovecot.conf"
-        configuration.write_text(SETTINGS.format(folder=folder, host=HOST, port=self.port))
-        assert DOVECOT
-        self._process = subprocess.Popen([DOVECOT, "-F", "-c", str(configuration)])
-        wait_until(self._listening, "Dovecot listens")
+        port = free_port()
+        super().__init__(folder, port, SETTINGS.format(folder=folder, host=HOST, port=port))
 
     def mail(self, user: str) -> list[bytes]:
         """The messages in a user's maildir."""
         return [path.read_bytes() for path in (self._folder / "mail" / user / "new").glob("*")]
 
-    def close(self) -> None:
-        """Stop it."""
-        self._process.terminate()
-        self._process.wait()
-
-    def _listening(self) -> bool:
-        assert self._process.poll() is None, (self._folder / "log").read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
-
 
 @pytest.fixture
-def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dovecot]:
+def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailboxes]:
     """A Dovecot of one test."""
-    made = Dovecot(tmp_path_factory.mktemp("d"))
+    made = Mailboxes(tmp_path_factory.mktemp("d"))
     yield made
     made.close()
 
@@ -119,7 +86,7 @@ def relaying() -> Iterator[Relaying]:
 
 
 @pytest.mark.parametrize("over", ["unix", "tcp"])
-def test_each_recipient_has_an_outcome(dovecot: Dovecot, relaying: Relaying, over: str) -> None:
+def test_each_recipient_has_an_outcome(dovecot: Mailboxes, relaying: Relaying, over: str) -> None:
     """Two get it byte for byte, the third does not exist."""
     relaying.use(dovecot.unix if over == "unix" else f"{HOST}:{dovecot.port}", kind="lmtp")
     (outcome,) = relaying.deliver((1, (0, 1, 2)))
@@ -130,7 +97,7 @@ def test_each_recipient_has_an_outcome(dovecot: Dovecot, relaying: Relaying, ove
         assert content.endswith(CONTENT.replace(b"\r\n", b"\n"))
 
 
-def test_a_mailbox_that_cannot_be_written_defers_only_its_owner(dovecot: Dovecot, relaying: Relaying) -> None:
+def test_a_mailbox_that_cannot_be_written_defers_only_its_owner(dovecot: Mailboxes, relaying: Relaying) -> None:
     """Dovecot says so in the reply of that recipient, behind the content."""
     relaying.use(dovecot.unix, kind="lmtp")
     (outcome,) = relaying.deliver((2, (0, 1)))
@@ -138,7 +105,7 @@ def test_a_mailbox_that_cannot_be_written_defers_only_its_owner(dovecot: Dovecot
     assert len(dovecot.mail("joe")) == 1
 
 
-def test_many_messages_over_few_connections(dovecot: Dovecot, relaying: Relaying) -> None:
+def test_many_messages_over_few_connections(dovecot: Mailboxes, relaying: Relaying) -> None:
     """Connections are used again; nothing is lost and nothing doubled."""
     relaying.use(dovecot.unix, kind="lmtp", concurrency=3)
     outcomes = relaying.deliver(*[(1, (0, 2))] * 60)
