@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
-PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd haproxy openssl
+PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd haproxy openssl curl
 # Exim's package and Postfix's exclude each other, so Exim's is only unpacked; these are the libraries that it needs.
 PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0
 EXIM := .peers/exim/usr/sbin/exim4

@@ -58,6 +58,15 @@ def test_old_versions_are_refused(front: Front, door: str, option: str) -> None:
     assert "alert protocol version" in shook.output
 
 
+@both_ways
+@pytest.mark.parametrize("ciphers", ["kRSA", "aNULL", "eNULL", "DHE"])
+def test_weak_ciphers_are_refused(front: Front, door: str, ciphers: str) -> None:
+    """Those without forward secrecy, without certificates, without encryption; and DHE, which costs us most."""
+    shook = greet(front, door, "-tls1_2", "-cipher", f"{ciphers}:@SECLEVEL=0")
+    assert shook.version == ""
+    assert "alert handshake failure" in shook.output
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_the_client_chooses_the_kind_of_key(front: Front, issued: Issued, version: str) -> None:
     """By the signatures it takes; ECDSA where it takes both."""
