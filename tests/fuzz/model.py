@@ -74,7 +74,9 @@ class Model:
         self._bare_newlines: str = case.settings.get("bare_newlines", "refuse")
         self._is_lmtp = case.settings.get("protocol") == "lmtp"
         self._has_proxy = bool(case.settings.get("proxy_protocol"))
-        self._is_tls = case.settings.get("tls") == "implicit"
+        self._tls: str = case.settings.get("tls", "optional")
+        self._is_secure = False  # TLS is spoken
+        self._is_greeted = False  # by the client, since the beginning or since everything was forgotten
         self._steps = list(steps)
         self._data = b""
         self._replies = replies_in(output)
@@ -102,6 +104,7 @@ class Model:
             step = self._steps[0]
             if step is HANDSHAKE:
                 self._steps.pop(0)
+                self._is_secure |= self._waits_for_tls
                 self._waits_for_tls = False
             elif self._waits_for_tls and step:
                 return False  # no TLS
@@ -162,10 +165,11 @@ class Model:
         """What comes before commands; False when nothing else does."""
         if self._has_proxy and not self._skip_header():
             return False
-        if self._is_tls:
+        if self._tls == "implicit":
             self._waits_for_tls = True
             if self._data or not self._fill_behind_handshake():
                 return False
+            self._is_secure = True
         self._answer(b"CONNECT")
         return not self._is_over
 
@@ -212,22 +216,43 @@ class Model:
         if verb == b"BDAT":
             return self._bdat(argument)
         reply = self._answer(line)
-        return not self._is_over and self._done(verb, line, argument, int(reply[:3]))
+        if self._is_over:
+            return False
+        if verb in (b"EHLO", b"LHLO") and reply[:3] == b"250":
+            self._check_offer(reply)
+        return self._done(verb, line, argument, int(reply[:3]))
+
+    def _check_offer(self, reply: bytes) -> None:
+        if (b"-STARTTLS\r\n" in reply) != (not self._is_secure and self._tls in ("optional", "required")):
+            raise Wrong("STARTTLS where it must not be offered, or not where it must")
+        if (b"-REQUIRETLS\r\n" in reply) != self._is_secure:  # RFC 8689 section 2
+            raise Wrong("REQUIRETLS where it must not be offered, or not where it must")
 
     def _done(self, verb: bytes, line: bytes, argument: bytes, code: int) -> bool:
         match verb, code:
             case (b"QUIT", 221):
                 self._end(b"221")
             case (b"MAIL", 250):
+                if not self._is_greeted or self._transaction is not None:
+                    raise Wrong(f"a sender where there must be none: {line!r}")
+                if self._tls == "required" and not self._is_secure:
+                    raise Wrong("mail without TLS")
                 self._transaction = _Transaction(line.rstrip(b"\r\n"))
             case (b"RCPT", 250):
                 if self._transaction is None:
                     raise Wrong(f"a recipient without a sender: {line!r}")
                 self._transaction.recipients.append(argument)
-            case (b"RSET" | b"EHLO" | b"HELO" | b"LHLO", 250) | (b"XCLIENT", 220):
+            case (b"RSET", 250):
                 self._transaction = None
+            case (b"EHLO" | b"HELO" | b"LHLO", 250):
+                self._transaction = None
+                self._is_greeted = True
+            case (b"XCLIENT", 220):
+                self._transaction = None
+                self._is_greeted = False
             case (b"STARTTLS", 220):
                 self._transaction = None
+                self._is_greeted = False
                 self._waits_for_tls = True
                 if self._data:
                     return False  # in the clear, behind 220: it is no TLS

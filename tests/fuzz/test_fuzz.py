@@ -72,7 +72,7 @@ SAID = (b"220 x\r\n", b"250-x\r\n250 HELP\r\n", b"250 x\r\n", b"250 x\r\n", b"35
 
 def model(steps: tuple[bytes | None, ...], said: tuple[bytes, ...], **settings: object) -> Model:
     """A model that has gone through a conversation."""
-    made = Model(Case(settings, steps), steps, b"".join(said), closed=False)
+    made = Model(Case({"tls": "none", **settings}, steps), steps, b"".join(said), closed=False)
     made.check()
     return made
 
