@@ -10,7 +10,7 @@ import msgspec
 
 from mta import log
 from mta.errors import SpoolCorrupt, SpoolError
-from mta.qmgr.journal import Journal, Row, State
+from mta.qmgr.journal import IN_HAND, Journal, Row
 from mta.qmgr.progress import SEGMENT_SHIFT, Progress, SegmentProgress
 from mta.spool import layout, queueid, reclaim
 from mta.spool.reader import MessageReader
@@ -59,6 +59,7 @@ class Cleaner:
         self._reader = MessageReader(root, open_segments=4)
         self._writer: SpoolWriter | None = None  # our own shard, claimed when something has to be moved
         self._unmovable: set[int] = set()  # segments with damaged messages
+        self.moves = 0  # rows that have got another location, so far
 
     def close(self) -> None:
         """Close all files."""
@@ -87,7 +88,7 @@ class Cleaner:
         return count
 
     def move_survivors(self) -> int:
-        """Move the waiting and failed messages out of one segment that has few of them; returns how many.
+        """Move the waiting, held and failed messages out of one segment that has few of them; returns how many.
 
         The caller has committed the journal and commits it again afterwards.
         """
@@ -97,7 +98,7 @@ class Cleaner:
                 if segment.row_bytes >= LIVE_FRACTION * self._file_bytes(start):
                     continue
                 rows = self._journal.between(start, start + (1 << SEGMENT_SHIFT))
-                if rows and all(row.state is not State.ACTIVE for row in rows):
+                if rows and all(row.state not in IN_HAND for row in rows):
                     return self._move(segment, rows)
         return 0
 
@@ -131,4 +132,5 @@ class Cleaner:
             self._progress.drop_row(row.location, row.inline_bytes)
             self._progress.add_row(location, row.inline_bytes)
             self._progress.settle_unread(location)  # the copy is no new message
+        self.moves += len(moved)
         return len(moved)

@@ -9,8 +9,11 @@ Tables (in WAL mode with synchronous=FULL):
   segment is named by `location >> 20` of its records, an offset is the rest of the location.
 - `done`: further settled offsets at or above `taken`, one row a batch: 32-bit numbers, little endian, the largest one
   repeated in `top`.
-- `message`: a row for each message that waits for its next attempt or has failed, ordered by state and due time. A row
-  in state ACTIVE is in the manager's hands; it waits again after a restart. `queue_id` is NULL where it is `location`.
+- `message`: a row for each message that waits for its next attempt, is held or has failed, ordered by state and due
+  time. A row in state ACTIVE is in the manager's hands and waits again after a restart; one in state HOLDING is, too,
+  and is held then. `queue_id` is NULL where it is `location`.
+
+A journal of an earlier format is brought to the present one when it is opened, in the transaction that says so.
 """
 
 import array
@@ -27,7 +30,7 @@ import msgspec
 from mta import log
 from mta.errors import SpoolError
 
-VERSION = 1  # PRAGMA user_version
+VERSION = 2  # PRAGMA user_version
 
 _SCHEMA = """
 CREATE TABLE segment (segment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
@@ -40,6 +43,10 @@ CREATE INDEX message_due ON message (state, due);
 CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
 """
 
+# What makes the format behind a number from that with the number. From 1 to 2 only states and fields of `Detail` came
+# in, which an older program must not meet.
+_STEPS = {1: ""}
+
 
 class State(enum.IntEnum):
     """Where a message with a row stands."""
@@ -47,6 +54,11 @@ class State(enum.IntEnum):
     WAITING = 0  # for its due time
     ACTIVE = 1  # in the manager's hands
     FAILED = 2  # given up, kept and listed
+    HELD = 3  # until somebody releases it
+    HOLDING = 4  # in the manager's hands, and held as soon as what is in flight has ended
+
+
+IN_HAND = (State.ACTIVE, State.HOLDING)
 
 
 class Recipient(msgspec.Struct, array_like=True, gc=False):
@@ -64,10 +76,11 @@ class Detail(msgspec.Struct, array_like=True):
 
     session: str
     recipients: list[Recipient]
+    transport: str = ""  # where somebody moved it to, instead of where the routes lead; empty: nobody did
 
 
 class Row(msgspec.Struct):
-    """A message that waits or has failed. `body` is the id of its large body, 0 when it has none."""
+    """A message that waits, is held or has failed. `body` is the id of its large body, 0 when it has none."""
 
     location: int
     queue_id: int
@@ -125,11 +138,14 @@ class Journal:
 
     def _prepare(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if version not in (0, VERSION):
-            raise SpoolError(f"{self.path}: written by another version of this program (format {version})")
-        if not version:
-            self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        self._database.execute("UPDATE message SET state = ? WHERE state = ?", (State.WAITING, State.ACTIVE))
+        if not 0 <= version <= VERSION:
+            known = f"this one knows up to {VERSION}"
+            raise SpoolError(f"{self.path}: written by a newer version of this program (format {version}; {known})")
+        if version < VERSION:
+            steps = " ".join(_STEPS[number] for number in range(version, VERSION)) if version else _SCHEMA
+            self._database.executescript(f"BEGIN; {steps} PRAGMA user_version={VERSION}; COMMIT;")
+        for state, before in ((State.WAITING, State.ACTIVE), (State.HELD, State.HOLDING)):
+            self._database.execute("UPDATE message SET state = ? WHERE state = ?", (state, before))
         for state, count in self._database.execute("SELECT state, count(*) FROM message GROUP BY state"):
             self.states[State(state)] = count
 

@@ -8,7 +8,7 @@ A job is in exactly one place: in its destination's line, or in flight with one 
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 from mta.ipc import Job
 from mta.qmgr.pacing import Window
@@ -135,6 +135,22 @@ class Scheduler:
         for jobs in self._workers.values():
             for number in [number for number, job in jobs.items() if is_unwanted(job)]:
                 self.destinations[jobs.pop(number).transport].in_flight -= 1
+
+    def withdraw(self, locations: Container[int]) -> list[Job]:
+        """Take the jobs of messages out of their lines; those in flight stay there. Walks all jobs that wait."""
+        taken: list[Job] = []
+        for destination in self.destinations.values():
+            part = [job for job in destination.waiting if job.location in locations]
+            if part:
+                destination.waiting = deque(job for job in destination.waiting if job.location not in locations)
+                taken += part
+        if taken:
+            self._prune()
+        return taken
+
+    def flying(self, locations: Container[int]) -> list[Job]:
+        """The jobs of messages that are with a worker. Walks all that are."""
+        return [job for jobs in self._workers.values() for job in jobs.values() if job.location in locations]
 
     def _prune(self) -> None:
         """Take destinations without jobs out of the ring."""

@@ -4,6 +4,7 @@ import math
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from mta import log
 from mta.config import Log
 from mta.errors import SpoolError
-from mta.qmgr.journal import Detail, Journal, Recipient, Row, Settled, State
+from mta.qmgr.journal import VERSION, Detail, Journal, Recipient, Row, Settled, State
 from mta.qmgr.progress import Progress
 
 
@@ -47,7 +48,7 @@ def test_rows_survive(journal: Journal) -> None:
     assert journal.moved(5) is None
     assert journal.between(6, 8) == [rows[1]]
     assert journal.places() == [(5, 4096), (7, 4096), (1 << 62, 4096)]
-    assert journal.states == {State.WAITING: 2, State.ACTIVE: 0, State.FAILED: 1}
+    assert journal.states == dict.fromkeys(State, 0) | {State.WAITING: 2, State.FAILED: 1}
 
 
 def test_due_rows_come_in_order_and_only_once(journal: Journal) -> None:
@@ -65,7 +66,7 @@ def test_due_rows_come_in_order_and_only_once(journal: Journal) -> None:
     assert journal.due(50.0, 10) == []
     assert journal.next_due_wall(after=0.0) == 99.0
     assert journal.next_due_wall(after=200.0) == math.inf
-    assert journal.states == {State.WAITING: 2, State.ACTIVE: 1, State.FAILED: 1}
+    assert journal.states == dict.fromkeys(State, 0) | {State.WAITING: 2, State.ACTIVE: 1, State.FAILED: 1}
 
 
 def test_rows_in_hand_wait_again_after_a_restart(journal: Journal) -> None:
@@ -74,6 +75,49 @@ def test_rows_in_hand_wait_again_after_a_restart(journal: Journal) -> None:
     journal = reopen(journal)
     assert journal.states[State.WAITING] == 1
     assert [row.state for row in journal.due(100.0, 10)] == [State.WAITING]
+
+
+def test_held_rows_stay_so(journal: Journal) -> None:
+    for location, state in enumerate((State.HELD, State.HOLDING), 1):
+        journal.put(make_row(location, state=state), before=None)
+    journal.commit([])
+    journal = reopen(journal)
+    assert [row.state for row in journal.rows(0, 10)] == [State.HELD, State.HELD]
+    assert journal.states[State.HELD] == 2
+    assert journal.due(1e12, 10) == []
+    assert journal.next_due_wall(after=0.0) == math.inf
+
+
+FORMAT_1 = """
+CREATE TABLE segment (segment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
+CREATE TABLE done (segment INTEGER NOT NULL, top INTEGER NOT NULL, offsets BLOB NOT NULL);
+CREATE INDEX done_top ON done (segment, top);
+CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTEGER NOT NULL, due REAL NOT NULL,
+    attempts INTEGER NOT NULL, received REAL NOT NULL, sender BLOB NOT NULL, size INTEGER NOT NULL,
+    body INTEGER NOT NULL, detail BLOB NOT NULL);
+CREATE INDEX message_due ON message (state, due);
+CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
+PRAGMA user_version=1;
+INSERT INTO segment VALUES (9, 10);
+"""
+
+
+def test_a_journal_of_the_first_format(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    detail = msgspec.msgpack.encode(["s1", [[0, b"a@example.org", 4, "4.4.1", "no answer"]]])
+    with sqlite3.connect(path) as database:
+        database.executescript(FORMAT_1)
+        for location, state in enumerate((0, 1, 2), 1):
+            row = (location, None, state, 100.0, 1, 50.0, b"from@example.org", 4096, 0, detail)
+            database.execute("INSERT INTO message VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+    database.close()
+    for _ in range(2):
+        journal = Journal(path)
+        states = (State.WAITING, State.WAITING, State.FAILED)
+        assert journal.rows(0, 10) == [make_row(number, state=state) for number, state in enumerate(states, 1)]
+        assert journal.segments() == {9: 10}
+        assert journal._query("PRAGMA user_version") == [(VERSION,)]
+        journal.close()
 
 
 def test_progress_survives(journal: Journal) -> None:
@@ -139,7 +183,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(SpoolError, match="another version"):
+    with pytest.raises(SpoolError, match="newer version"):
         Journal(path)
 
 

@@ -87,6 +87,16 @@ class SchedulerMachine(RuleBasedStateMachine):
             for number in [number for number in jobs if number % 5 == remainder]:
                 del jobs[number]
 
+    @rule(remainder=st.integers(0, 4))
+    def withdraw(self, remainder: int) -> None:
+        wanted = {number for number in range(10_000) if number % 5 == remainder}
+        flying = [job for jobs in self.held.values() for job in jobs.values() if job.location in wanted]
+        assert set(self.scheduler.flying(wanted)) == set(flying)
+        for job in self.scheduler.withdraw(wanted):
+            assert job.location in wanted
+            assert self.waiting.pop(job.number) == job
+        assert not [number for number in self.waiting if number in wanted]
+
     @rule()
     def resume(self) -> None:
         self.scheduler.resume()
