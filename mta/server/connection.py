@@ -82,7 +82,7 @@ class Connection:
             reason = str(error)
         except TlsFailure as error:
             log.tls_failed(self.client.session_id, self.client.text, error.reason)
-            reason = "TLS handshake failed"
+            reason = "TLS failed"
         except OSError as error:
             reason = error.strerror or type(error).__name__
         except Exception:  # noqa: BLE001 - the last frame of a greenlet: one session may die of a fault, the worker not
@@ -109,8 +109,9 @@ class Connection:
             self.client, early = entrance.read_proxy_header(self.stream, self.client, shared)
         client = self.client
         log.connect(client.session_id, client.text, door.address)
-        self._admit()
-        refusal = self._admission_refusal()
+        session.may_xclient = client.host in door.xclient
+        session.may_xforward = client.host in door.xforward
+        refusal = self._admit()
         if refusal is not None and door.is_tls:
             return refusal.reason  # whoever waits for TLS cannot read it
         if refusal is not None:
@@ -125,16 +126,8 @@ class Connection:
                 session.receive(early)
         return self._converse()
 
-    def _admit(self) -> None:
-        """Count the client, and see what it may do."""
-        host = self.client.host
-        door = self._door
-        session = self._session
-        session.may_xclient = host in door.xclient
-        session.may_xforward = host in door.xforward
-
-    def _admission_refusal(self) -> Reply | None:
-        """Why the client cannot be served, if it cannot."""
+    def _admit(self) -> Reply | None:
+        """Count the client, or say why it cannot be served."""
         shared = self._shared
         limits = self._door.limits
         if not shared.has_memory():
@@ -160,9 +153,9 @@ class Connection:
         """TLS begins here. Raises `TlsFailure`, `DeadlineExceeded`, `OSError`."""
         shared = self._shared
         talk = TlsStream(self.stream, shared.tls.context(self._door.client_certificates), early)
+        self._talk = talk  # from here on nothing is said in the clear
         deadline_at = self._pace.deadline_at(self._session, is_stressed=shared.is_stressed)
         talk.handshake(shared.buffer, min(deadline_at, shared.clock.now_s + entrance.HANDSHAKE_S))
-        self._talk = talk
         self._tls = talk.facts
         log.tls(self.client.session_id, self.client.text, talk.facts)
 

@@ -6,7 +6,7 @@ from mta.config import Limits
 from mta.networks import network_of
 from mta.server.client import Client, client
 from mta.server.service import Shared
-from mta.server.stream import Stream
+from mta.server.stream import DeadlineExceeded, Stream
 from mta.smtp.proxy import ProxyError, ProxyHeader
 
 PROXY_HEADER_S = 10.0
@@ -24,16 +24,18 @@ def read_proxy_header(stream: Stream, balancer: Client, shared: Shared) -> tuple
     """The client that the header names, and what was sent behind the header.
 
     It is the balancer itself when it speaks for nobody (LOCAL, UNKNOWN: its own health checks). Switches greenlets;
-    raises `Misled`, `DeadlineExceeded` and `OSError`.
+    raises `Misled` and `OSError`.
     """
     header = ProxyHeader()
     deadline_at = shared.clock.now_s + PROXY_HEADER_S
     while not header.done:
-        count = stream.receive_into(shared.buffer, deadline_at)
-        if not count:
-            raise Misled("closed before its PROXY header")
         try:
+            count = stream.receive_into(shared.buffer, deadline_at)
+            if not count:
+                raise Misled("closed before its PROXY header")
             header.feed(bytes(shared.view[:count]))
+        except DeadlineExceeded:
+            raise Misled("no PROXY header in time") from None
         except ProxyError as error:
             raise Misled(f"bad PROXY header: {error}") from None
     if header.source is None:
