@@ -225,7 +225,7 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     """A way to hand messages on."""
 
     kind: Annotated[
-        Literal["maildir", "lmtp", "smtp", "discard"], Meta(description="what it does", examples=["maildir"])
+        Literal["maildir", "lmtp", "smtp", "discard", "fail"], Meta(description="what it does", examples=["maildir"])
     ]
     path: Annotated[
         str,
@@ -240,6 +240,11 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     concurrency: Annotated[Count, Meta(description="connections to one destination at once, per delivery worker")] = 20
     timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a reply, in seconds")] = 300.0
     connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0
+    code: Annotated[
+        str,
+        Meta(description='fail: enhanced status code (RFC 3463) of every recipient; one that begins with "4." defers'),
+    ] = "5.1.1"
+    text: Annotated[str, Meta(description="fail: the text beside it, in ASCII")] = "User unknown"
 
 
 class Route(Struct, frozen=True, forbid_unknown_fields=True):

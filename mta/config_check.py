@@ -4,9 +4,7 @@ Works on the parts that could be read, so that one fault does not hide the other
 that could not is `None`, whatever its type says.
 """
 
-import os
 import pwd
-import re
 from collections.abc import Callable, Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,19 +12,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mta import config_listen
+from mta import config_listen, config_transport
 from mta.config import Config, Domains, Queue, Route, Tls, Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
-from mta.config_text import shown
-from mta.endpoint import Unix, parse_next_hop
+from mta.config_text import absolute, shown
 from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
-
-PLACEHOLDERS = ("domain", "local")
-USED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}  # which kinds of transport use a key, and need it
-
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]:
@@ -41,7 +33,7 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
         "user": _user,
         "domains": _domains,
         "queue": _queue,
-        "transport": _transports,
+        "transport": config_transport.check,
     }
     faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
     if "route" in parts:
@@ -60,12 +52,12 @@ def complete(config: Config, folder: Path) -> Config:
     return replace(
         config,
         hostname=_a_labels(config.hostname),
-        spool=_absolute(folder, config.spool),
+        spool=absolute(folder, config.spool),
         domains=replace(config.domains, local=[_a_labels(name) for name in config.domains.local]),
-        transport={name: _placed(transport, folder) for name, transport in config.transport.items()},
+        transport={name: config_transport.placed(transport, folder) for name, transport in config.transport.items()},
         route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
         tls=_tls(config.tls, folder),
-        log=replace(config.log, file=_absolute(folder, config.log.file)),
+        log=replace(config.log, file=absolute(folder, config.log.file)),
     )
 
 
@@ -106,41 +98,7 @@ def _queue(queue: Queue) -> Iterator[Fault]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Transports and routes
-
-
-def _transports(transports: dict[str, Transport | None]) -> Iterator[Fault]:
-    for name, transport in transports.items():
-        if not _NAME.fullmatch(name):
-            yield ("transport", name), "letters, digits, - and _ are allowed in a name, 64 at most"
-        if transport is not None:
-            yield from _transport(("transport", name), transport)
-
-
-def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
-    for key, kinds in USED_BY.items() if transport.kind else ():
-        if transport.kind in kinds and not getattr(transport, key):
-            yield (*path, key), f"is missing; kind {transport.kind} needs it"
-        elif transport.kind not in kinds and getattr(transport, key):
-            yield (*path, key), f"is of no use with kind {transport.kind}; it is for {', '.join(kinds)}"
-    if transport.path:
-        yield from _template((*path, "path"), transport.path)
-    if transport.host:
-        try:
-            parse_next_hop(transport.host)
-        except ValueError as error:
-            yield (*path, "host"), f"{shown(transport.host)} given; {error} is allowed"
-
-
-def _template(path: KeyPath, template: str) -> Iterator[Fault]:
-    plain = template
-    for placeholder in PLACEHOLDERS:
-        plain = plain.replace(f"{{{placeholder}}}", "")
-    if "{" in plain or "}" in plain:
-        yield path, f"{shown(template)} has braces around something else than {' or '.join(PLACEHOLDERS)}"
-    first = min((template.find(f"{{{name}}}") for name in PLACEHOLDERS if f"{{{name}}}" in template), default=-1)
-    if first >= 0 and {".", ".."} & set(template[first:].split("/")):
-        yield path, f"{shown(template)}: neither . nor .. is allowed behind a placeholder"
+# Routes
 
 
 def _routes(routes: list[Route | None], transports: dict[str, Transport | None] | None) -> Iterator[Fault]:
@@ -202,31 +160,15 @@ def _pattern(text: str) -> str:
     return f"{local}{at}{_a_labels(domain)}" if at else text
 
 
-def _placed(transport: Transport, folder: Path) -> Transport:
-    """With absolute paths."""
-    if transport.path:
-        transport = replace(transport, path=_absolute(folder, transport.path))
-    if transport.host:
-        hop = parse_next_hop(transport.host)
-        if isinstance(hop, Unix):
-            transport = replace(transport, host=f"unix:{_absolute(folder, hop.path)}")
-    return transport
-
-
 def _tls(tls: Tls, folder: Path) -> Tls:
     """With absolute paths."""
     return replace(
         tls,
-        certificate=_absolute(folder, tls.certificate),
-        key=_absolute(folder, tls.key),
-        client_ca=_absolute(folder, tls.client_ca),
+        certificate=absolute(folder, tls.certificate),
+        key=absolute(folder, tls.key),
+        client_ca=absolute(folder, tls.client_ca),
         extra=[
-            replace(pair, certificate=_absolute(folder, pair.certificate), key=_absolute(folder, pair.key))
+            replace(pair, certificate=absolute(folder, pair.certificate), key=absolute(folder, pair.key))
             for pair in tls.extra
         ],
     )
-
-
-def _absolute(folder: Path, path: str) -> str:
-    """A path that does not depend on the working directory; none stays none."""
-    return os.path.normpath(folder / path) if path else ""

@@ -1,5 +1,7 @@
 """What the types in `mta.config` allow, in words: for error messages and for the reference."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +20,11 @@ def shown(value: Any) -> str:
     except (TypeError, ValueError):
         text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def absolute(folder: Path, path: str) -> str:
+    """A path that does not depend on the working directory; none stays none."""
+    return os.path.normpath(folder / path) if path else ""
 
 
 def _phrase(info: inspect.Type) -> str:

@@ -117,7 +117,7 @@ def test_syntax_error_has_its_line() -> None:
             'local = ["example.net"]',
             '6: domains.local[0]: no route takes mail for "example.n',
         ),
-        ('kind = "maildir"', 'kind = "mbox"', '8: transport.store.kind: "mbox" given; one of "discard", "lmtp"'),
+        ('kind = "maildir"', 'kind = "mbx"', '8: transport.store.kind: "mbx" given; one of "discard", "fail"'),
         ('kind = "maildir"', 'kind = "smtp"', "7: transport.store.host: is missing; kind smtp needs it"),
         (
             'kind = "maildir"',

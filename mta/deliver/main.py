@@ -20,6 +20,7 @@ from mta.config import Config
 from mta.deliver import maildir, relay
 from mta.deliver.attempt import Transport
 from mta.deliver.discard import Discard
+from mta.deliver.fail import Fail
 from mta.deliver.link import Link
 from mta.deliver.messages import SpoolMessages
 from mta.errors import EX_OK, EX_OSERR, MtaError
@@ -37,6 +38,8 @@ def make_transports(config: Config) -> dict[str, Transport]:
     for name, settings in config.transport.items():
         if settings.kind == "discard":
             made[name] = Discard()
+        elif settings.kind == "fail":
+            made[name] = Fail(settings.code, settings.text, SpoolMessages(spool))
         elif settings.kind == "maildir":
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
         else:

@@ -1,0 +1,81 @@
+"""What the [transport] tables mean, alone: the faults that types cannot tell.
+
+As in `mta.config_check`, what could not be read is `None` or has its default, and must not bring up further faults.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import fields, replace
+
+from mta.config import Transport
+from mta.config_lines import Fault
+from mta.config_lines import Path as KeyPath
+from mta.config_text import absolute, shown
+from mta.endpoint import Unix, parse_next_hop
+
+PLACEHOLDERS = ("domain", "local")  # of a path
+TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
+
+# Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
+NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}
+USED_BY = {**NEEDED_BY, "code": ("fail",), "text": ("fail",)}
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CODE = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}")
+_LINE = re.compile(rf"[ -~]{{1,{TEXT_CHARACTERS}}}")
+_DEFAULTS = {field.name: field.default for field in fields(Transport)}
+
+
+def check(transports: dict[str, Transport | None]) -> Iterator[Fault]:
+    """All faults of the readable transports. Does no I/O."""
+    for name, transport in transports.items():
+        if not _NAME.fullmatch(name):
+            yield ("transport", name), "letters, digits, - and _ are allowed in a name, 64 at most"
+        if transport is not None:
+            yield from _transport(("transport", name), transport)
+
+
+def placed(transport: Transport, folder: Path) -> Transport:
+    """With absolute paths, against the folder of the configuration file."""
+    changes: dict[str, Any] = {}
+    if transport.path:
+        changes["path"] = absolute(folder, transport.path)
+    if transport.host:
+        hop = parse_next_hop(transport.host)
+        if isinstance(hop, Unix):
+            changes["host"] = f"unix:{absolute(folder, hop.path)}"
+    return replace(transport, **changes) if changes else transport
+
+
+def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
+    for key, kinds in USED_BY.items() if transport.kind else ():
+        is_set = getattr(transport, key) != _DEFAULTS[key]
+        if transport.kind in NEEDED_BY.get(key, ()) and not is_set:
+            yield (*path, key), f"is missing; kind {transport.kind} needs it"
+        elif transport.kind not in kinds and is_set:
+            yield (*path, key), f"is of no use with kind {transport.kind}; it is for {', '.join(kinds)}"
+    if transport.path:
+        yield from _template((*path, "path"), transport.path)
+    if transport.host:
+        try:
+            parse_next_hop(transport.host)
+        except ValueError as error:
+            yield (*path, "host"), f"{shown(transport.host)} given; {error} is allowed"
+    if not _CODE.fullmatch(transport.code):
+        yield (*path, "code"), f'{shown(transport.code)} given; a status code like "5.1.1" or "4.2.1" is allowed'
+    if not _LINE.fullmatch(transport.text):
+        yield (*path, "text"), f"{shown(transport.text)} given; ASCII, {TEXT_CHARACTERS} characters at most, is allowed"
+
+
+def _template(path: KeyPath, template: str) -> Iterator[Fault]:
+    plain = template
+    for placeholder in PLACEHOLDERS:
+        plain = plain.replace(f"{{{placeholder}}}", "")
+    if "{" in plain or "}" in plain:
+        yield path, f"{shown(template)} has braces around something else than {' or '.join(PLACEHOLDERS)}"
+    first = min((template.find(f"{{{name}}}") for name in PLACEHOLDERS if f"{{{name}}}" in template), default=-1)
+    if first >= 0 and {".", ".."} & set(template[first:].split("/")):
+        yield path, f"{shown(template)}: neither . nor .. is allowed behind a placeholder"
