@@ -24,7 +24,6 @@ CONTENT = "From: a@example.com\nSubject: x\n\n.\n..dot\nGrüße\n".encode()
 WIRE = CONTENT.replace(b"\n", b"\r\n")
 SENDER = "a@example.com"
 ORIGIN = "127.0.0.9"  # whom Postfix had the message from
-FILTERED_PORT = free_port()  # where Postfix takes mail for which it asks us at once
 
 
 class Way(NamedTuple):
@@ -84,7 +83,13 @@ def front(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def postfix(front: Front, issued: Issued) -> Iterator[Postfix]:
+def filtered_port() -> int:
+    """Where Postfix takes mail for which it asks us at once."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def postfix(front: Front, issued: Issued, filtered_port: int) -> Iterator[Postfix]:
     """A Postfix that sends by all of the ways; what is not ours goes with the mail of `lmtp`, to be refused."""
     services = "".join(
         f"way-{name} unix - - n - - {way.program}\n"
@@ -108,7 +113,7 @@ def postfix(front: Front, issued: Issued) -> Iterator[Postfix]:
         "smtpd_peername_lookup": "no",  # there may be nobody to ask
     }
     services += (
-        f"{HOST}:{FILTERED_PORT} inet n - n - - smtpd\n  -o smtpd_proxy_filter={HOST}:{front.ports['forward']}\n"
+        f"{HOST}:{filtered_port} inet n - n - - smtpd\n  -o smtpd_proxy_filter={HOST}:{front.ports['forward']}\n"
     )
     with Postfix(free_port(), settings, services=services) as postfix:
         yield postfix
@@ -197,10 +202,10 @@ def test_xforward(front: Front, postfix: Postfix) -> None:
     assert (forwarded["addr"], forwarded["helo"]) == (ORIGIN, "origin.example.com")  # told in two commands
 
 
-def test_a_filter_before_the_queue(front: Front, postfix: Postfix) -> None:
+def test_a_filter_before_the_queue(front: Front, postfix: Postfix, filtered_port: int) -> None:
     """Postfix hands us each message while its client waits, and passes our answers on (smtpd_proxy_filter)."""
     taken, refused = f"filtered@{domain('forward')}", "x@stranger.example.net"
-    with smtplib.SMTP(HOST, FILTERED_PORT, "origin.example.com", source_address=(ORIGIN, 0)) as smtp:
+    with smtplib.SMTP(HOST, filtered_port, "origin.example.com", source_address=(ORIGIN, 0)) as smtp:
         assert list(smtp.sendmail(SENDER, [taken, refused], WIRE)) == [refused]
         smtp.mail(SENDER)
         code, text = smtp.rcpt(refused)
