@@ -102,7 +102,7 @@ def _receive(connection: MemoryConnection, data: bytes) -> bytes:
     recipients = 0 if session.transaction is None else len(session.transaction.recipients)
     if recipients > bounds.recipients:
         raise Wrong(f"{recipients} recipients")
-    if sum(map(len, connection._content)) > 2 * bounds.message_bytes:
+    if connection.content_bytes > 2 * bounds.message_bytes:
         raise Wrong("content over the limit is kept")
     answers = data.count(b"\n") + data.upper().count(b"BDAT") + 3
     if len(said) > answers * max(EXTENDED_REPLY_BYTES, bounds.recipients * 80):

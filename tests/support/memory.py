@@ -82,6 +82,7 @@ class MemoryConnection:
         self._busy = busy
         self._asked = 0  # for memory
         self._content: list[bytes] = []
+        self.content_bytes = 0  # of the message that is coming
         self._normaliser: Normaliser | None = None
         self._arrived = False
         if waits_for_greeting:
@@ -200,7 +201,9 @@ class MemoryConnection:
                 raise AssertionError(f"what shall be done with {event}?")
 
     def _add(self, data: bytes) -> None:
-        self._content.append(data if self._normaliser is None else self._normaliser.feed(data))
+        piece = data if self._normaliser is None else self._normaliser.feed(data)
+        self._content.append(piece)
+        self.content_bytes += len(piece)
 
     def _end(self, event: Message) -> None:
         session = self.session
@@ -221,6 +224,7 @@ class MemoryConnection:
 
     def _drop_content(self) -> None:
         self._content.clear()
+        self.content_bytes = 0
         self._normaliser = None
 
 
