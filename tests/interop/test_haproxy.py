@@ -1,5 +1,6 @@
 """HAProxy in front of us: its clients are ours, whatever TLS is spoken and by whom."""
 
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -14,7 +15,7 @@ from tests.support.server import HOST
 
 pytestmark = pytest.mark.interop
 
-CLIENT = "127.0.0.7"  # the balancer itself comes from 127.0.0.1
+CLIENT, OTHER = "127.0.0.7", "127.0.0.8"  # the balancer itself comes from 127.0.0.1
 BALANCERS = ["127.0.0.1/32"]
 CONTENT = b"Subject: x\r\n\r\n.\r\n..dot\r\n"
 KINDS = ["send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"]
@@ -37,6 +38,8 @@ def front(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> Iterator[
         "starttls": {"proxy_protocol": BALANCERS},
         "implicit": {"proxy_protocol": BALANCERS, "tls": "implicit"},
         "checked": {"proxy_protocol": BALANCERS},
+        "limited": {"proxy_protocol": BALANCERS, "limits": {"client_connections": 2, "client_exempt": []}},
+        "lmtp": {"proxy_protocol": BALANCERS, "protocol": "lmtp"},
         "unlisted": {"proxy_protocol": ["192.0.2.0/24"], "refuse_early": []},
     }
     with Front(tmp_path_factory.mktemp("behind"), listeners, {"tls": issued.tls}) as front:
@@ -126,6 +129,23 @@ class TestInFront:
         user = f"six-{kind}"
         send(smtplib.SMTP("::1", haproxy[f"six {kind}"].port, "client.example.com"), user)
         seen(front, user, "::1", "ESMTP")
+
+    def test_lmtp(self, front: Front, haproxy: dict[str, Balancer], kind: str) -> None:
+        """The header has nothing to do with what is spoken behind it."""
+        user = f"lmtp-{kind}"
+        port = haproxy[f"lmtp {kind}"].port
+        send(smtplib.LMTP(HOST, port, "client.example.com", source_address=(CLIENT, 0)), user)
+        seen(front, user, CLIENT, "LMTP")
+
+    def test_connections_are_counted_by_client(self, haproxy: dict[str, Balancer], kind: str) -> None:
+        """And not by balancer: two clients have two connections each, the third of one is turned away."""
+        port = haproxy[f"limited {kind}"].port
+        with contextlib.ExitStack() as stack:
+            for client in (CLIENT, OTHER):
+                for _ in range(2):
+                    stack.enter_context(smtplib.SMTP(HOST, port, source_address=(client, 0)))
+            with pytest.raises(smtplib.SMTPConnectError, match="client-connections"):
+                smtplib.SMTP(HOST, port, source_address=(CLIENT, 0))
 
     def test_a_balancer_that_is_not_listed(self, front: Front, haproxy: dict[str, Balancer], kind: str) -> None:
         """Its header is a command that nobody knows; it is the client itself."""
