@@ -32,6 +32,7 @@ IO = (
 ALLOWED = {
     "smtp": ("errors", "fastparse"),
     "policy": ("smtp", "errors"),
+    "dsn": ("smtp.xtext",),
     "spool": ("errors", "envelope"),
     "server": (
         *("smtp", "policy", "spool.writer", "spool.large", "spool.queueid"),
@@ -52,6 +53,7 @@ ALLOWED = {
 FORBIDDEN = {
     "smtp": (*GEVENT, *IO),
     "policy": (*GEVENT, *IO),
+    "dsn": (*GEVENT, *IO),
     "spool": GEVENT,
     "qmgr": GEVENT,
     "supervisor": GEVENT,

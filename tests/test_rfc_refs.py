@@ -59,9 +59,9 @@ FORM = re.compile(
 
 
 def problems(text: str) -> list[str]:
-    """The mentions of RFCs that are not in the form. (`rfc822;` is a type of address.)"""
+    """The mentions of RFCs that are not in the form. (`rfc822` is a type of address and of content.)"""
     found = []
-    for mention in re.finditer(r"(?<![A-Za-z0-9_.])RFC(?!s\b|[\"']|822;)", text, re.IGNORECASE):
+    for mention in re.finditer(r"(?<![A-Za-z0-9_.])RFC(?!s\b|[\"']|822\b)", text, re.IGNORECASE):
         line = text[mention.start() :].partition("\n")[0][:60]
         match = FORM.match(text, mention.start())
         if match is None:
