@@ -11,10 +11,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
-PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd haproxy openssl curl
-# Exim's package and Postfix's exclude each other, so Exim's is only unpacked; these are the libraries that it needs.
-PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0
-EXIM := .peers/exim/usr/sbin/exim4
+PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd openssl curl
+# Exim's package and Postfix's exclude each other, and HAProxy's would start it at each boot. So these are only unpacked;
+# the libraries are those that they need.
+UNPACKED := exim4-daemon-light haproxy
+PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0 liblua5.3-0 libopentracing-c-wrapper0
 
 .PHONY: run test interop bench lint fmt docs clean build peers packages
 
@@ -61,7 +62,7 @@ $(VENV)/built: pyproject.toml setup.py $(EXTENSIONS)
 	touch $@
 
 # Real programs to talk to. Their own services are neither configured nor started.
-peers: packages $(EXIM)
+peers: packages .peers/unpacked
 
 packages:
 	@missing=$$(for name in $(PEERS); do \
@@ -76,12 +77,13 @@ packages:
 	$$sudo apt-get update -qq && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
 
-$(EXIM): | packages
-	@command -v apt-get >/dev/null || { echo "make interop needs Debian's exim4-daemon-light" >&2; exit 1; }
+.peers/unpacked: | packages
+	@command -v apt-get >/dev/null || { echo "make interop needs Debian packages: $(UNPACKED)" >&2; exit 1; }
 	rm -rf .peers
 	mkdir .peers
-	cd .peers && apt-get download -qq exim4-daemon-light || { \
+	cd .peers && apt-get download -qq $(UNPACKED) || { \
 		if test "$$(id -u)" = 0; then sudo=; else sudo=sudo; fi; \
-		$$sudo apt-get update -qq && apt-get download -qq exim4-daemon-light; }
-	dpkg -x .peers/exim4-daemon-light_*.deb .peers/exim
-	chmod u-s $@
+		$$sudo apt-get update -qq && apt-get download -qq $(UNPACKED); }
+	for package in .peers/*.deb; do dpkg -x $$package .peers || exit 1; done
+	chmod u-s .peers/usr/sbin/exim4
+	touch $@

@@ -11,9 +11,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support.front import PEERS
 from tests.support.server import HOST
 
-BINARY = Path(__file__).resolve().parents[2] / ".peers" / "exim" / "usr" / "sbin" / "exim4"
+BINARY = PEERS / "usr" / "sbin" / "exim4"
 WRAPPER = "libnss_wrapper.so"
 USER_ID = 65533  # of nobody else's; what Exim's package would make
 TIMEOUT_S = 60

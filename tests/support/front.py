@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import HOST, Server, free_port
+from tests.support.server import HOST, ROOT, Server, free_port
+
+PEERS = ROOT / ".peers"
+"""Where `make peers` unpacks the packages that cannot be installed, or had better not be."""
 
 DOMAIN = "example.org"
 
@@ -89,7 +92,7 @@ def body(content: bytes) -> bytes:
 
 def need(program: str) -> str:
     """The program's path; skips the test where it is absent."""
-    path = shutil.which(program, path="/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+    path = shutil.which(program, path=f"{PEERS}/usr/sbin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
     if path is None:
         pytest.skip(f"{program} is not installed: make peers")
     return path
