@@ -2,13 +2,15 @@
 
 A message comes in from the log (`admit`) or from the journal (`load`), becomes one job or several, and leaves when the
 last outcome is there: for good, or into the journal to wait for its next attempt. One that is delivered at the first
-attempt touches nothing but memory and a number in the journal's next batch.
+attempt touches nothing but memory and a number in the journal's next batch. Somebody may want it back before that
+(`recall`): then what is in flight ends, and nothing more is handed out.
 """
 
+import enum
 import itertools
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import msgspec
 
@@ -31,6 +33,15 @@ _FIRST = (0,)
 DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
 
 
+class Aim(enum.Enum):
+    """What becomes of a message when its jobs have ended and some recipients have not got it."""
+
+    RETRY = enum.auto()  # it waits for its next attempt, or has expired
+    HOLD = enum.auto()
+    REQUEUE = enum.auto()  # it waits, and is due at once
+    EXPIRE = enum.auto()
+
+
 class Message(msgspec.Struct, gc=False):
     """A message in hand. Free of cycles that would need the collector: `segment` does not refer back."""
 
@@ -47,6 +58,13 @@ class Message(msgspec.Struct, gc=False):
     jobs: int = 0  # not finished
     tried: bool = False  # a worker has answered for one of this round's jobs
     unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
+    transport: str = ""  # where somebody moved it to
+    aim: Aim = Aim.RETRY
+
+    @property
+    def row_state(self) -> State:
+        """The state of its row, once it has one."""
+        return State.HOLDING if self.aim is Aim.HOLD else State.ACTIVE
 
 
 class Counts(msgspec.Struct):
@@ -124,6 +142,16 @@ class ActiveSet:
 
     def load(self, row: Row) -> None:
         """Take a message whose time has come from the journal."""
+        message = self._take_row(row)
+        self._dispatch(message, [r.index for r in row.detail.recipients if r.status != FAILED])
+
+    def expire(self, row: Row) -> None:
+        """Give up a message that waits or is held as if its lifetime had ended."""
+        message = self._take_row(row)
+        message.aim = Aim.EXPIRE
+        self._end(message)
+
+    def _take_row(self, row: Row) -> Message:
         message = self.messages[row.location] = Message(
             row.location,
             row.queue_id,
@@ -136,10 +164,11 @@ class ActiveSet:
             row.body,
             row.attempts,
             unreached={recipient.index: recipient for recipient in row.detail.recipients},
+            transport=row.detail.transport,
         )
         self.recipients += len(message.recipients)
         self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
-        self._dispatch(message, [r.index for r in row.detail.recipients if r.status != FAILED])
+        return message
 
     def load_due(self, limit: int) -> int:
         """Take up to `limit` messages whose time has come; returns how many. The journal has just been committed."""
@@ -160,11 +189,15 @@ class ActiveSet:
             self._journal.release_body(record.body_file)
         log.removed(queueid.text(record.location))
 
+    def transport(self, moved_to: str, recipient: bytes) -> str | None:
+        """Where a recipient's mail goes: where it was moved to, while there is such a transport, or by the routes."""
+        return moved_to if moved_to in self._scheduler.destinations else self._router.transport(recipient)
+
     def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
         """Make the jobs of a message, for the recipients with these indices."""
         groups: dict[str, list[int]] = {}
         for index in indices:
-            transport = self._router.transport(message.recipients[index])
+            transport = self.transport(message.transport, message.recipients[index])
             if transport is None:
                 self._note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
             else:
@@ -251,16 +284,60 @@ class ActiveSet:
         queue_id = queueid.text(message.queue_id)
         event(queue_id, message.session, recipient, transport, "", result.code, result.text, delay_s)
 
-    def remove(self, is_unwanted: Callable[[Message], bool]) -> int:
-        """Let messages go undelivered; jobs of theirs that a worker has are not called back. Walks the whole set."""
-        unwanted = {location: message for location, message in self.messages.items() if is_unwanted(message)}
+    def leave(self, worker: int) -> int:
+        """A delivery worker is gone: others get its jobs, but for those of recalled messages. Returns how many."""
+        count = self._scheduler.leave(worker)
+        self._withdraw([message for message in self.messages.values() if message.aim is not Aim.RETRY])
+        return count
+
+    # Orders. They walk all jobs, so give them some hundred messages at once.
+
+    def remove(self, messages: Collection[Message]) -> None:
+        """Let messages go undelivered; jobs of theirs that a worker has are not called back."""
+        unwanted = {message.location for message in messages}
         if unwanted:
             self._scheduler.remove(lambda job: job.location in unwanted)
-        for message in unwanted.values():
+        for message in messages:
             message.unreached = None
             self._end(message)
             log.removed(queueid.text(message.queue_id))
-        return len(unwanted)
+
+    def recall(self, messages: Collection[Message], aim: Aim, *, transport: str = "") -> None:
+        """Hand out nothing more of messages; when what is in flight has ended, do with the rest as `aim` says.
+
+        `transport` names where they go from then on; empty leaves that as it is. The journal's next batch says so, too:
+        after a crash they are held, or go the new way. Only that they were to expire is not remembered.
+        """
+        wanted = {message.location: message for message in messages}
+        for job in self._scheduler.flying(wanted):
+            self._miss(wanted[job.location], job.recipients)
+        for message in messages:
+            before = message.row_state
+            message.aim, message.transport = aim, transport or message.transport
+            if message.segment is None:
+                row = self._row(message, message.row_state, self._clock.wall(), message.attempts)
+                self._journal.put(row, before=before)
+        for message in self._withdraw(messages):
+            self._put(message, self._row(message, message.row_state, self._clock.wall(), message.attempts))
+
+    def _withdraw(self, messages: Iterable[Message]) -> list[Message]:
+        """Take jobs out of their lines. Messages without any left are at their end; returns the others."""
+        wanted = {message.location: message for message in messages}
+        for job in self._scheduler.withdraw(wanted):
+            message = wanted[job.location]
+            message.jobs -= 1
+            self._miss(message, job.recipients)
+        for message in wanted.values():
+            if not message.jobs:
+                self._end(message)
+        return [message for message in wanted.values() if message.jobs]
+
+    def _miss(self, message: Message, indices: Iterable[int]) -> None:
+        """Recipients have not got the message so far."""
+        if message.unreached is None:
+            message.unreached = {}
+        for index in indices:
+            message.unreached.setdefault(index, Recipient(index, message.recipients[index]))
 
     # Out
 
@@ -278,7 +355,7 @@ class ActiveSet:
         if message.segment is not None:
             self._progress.settle(message.segment, message.location & OFFSET_MASK)
         else:
-            self._journal.drop(message.location, before=State.ACTIVE)
+            self._journal.drop(message.location, before=message.row_state)
             self._progress.drop_row(message.location, 0 if message.body else message.size_bytes)
         if message.body:
             self._journal.release_body(message.body)
@@ -286,14 +363,21 @@ class ActiveSet:
     def _keep(self, message: Message, unreached: dict[int, Recipient]) -> None:
         """Put a message into the journal: to wait, or as failed."""
         now_wall = self._clock.wall()
-        if retry.is_expired(message.received_wall, now_wall, self._settings):
+        is_old = retry.is_expired(message.received_wall, now_wall, self._settings)
+        if message.aim is Aim.EXPIRE or (is_old and message.aim is not Aim.HOLD):
             self._expire(message, unreached)
         attempts = message.attempts + 1 if message.tried else message.attempts
         state, due_wall = State.FAILED, now_wall
         if any(recipient.status != FAILED for recipient in unreached.values()):
-            state, due_wall = State.WAITING, now_wall + retry.wait_s(attempts, self._settings, self._rng)
-            self.due_wall = min(self.due_wall, due_wall)
-        row = Row(
+            state = State.HELD if message.aim is Aim.HOLD else State.WAITING
+            if message.aim is Aim.RETRY:
+                due_wall += retry.wait_s(attempts, self._settings, self._rng)
+            if state is State.WAITING:
+                self.due_wall = min(self.due_wall, due_wall)
+        self._put(message, self._row(message, state, due_wall, attempts))
+
+    def _row(self, message: Message, state: State, due_wall: float, attempts: int) -> Row:
+        return Row(
             message.location,
             message.queue_id,
             state,
@@ -303,20 +387,25 @@ class ActiveSet:
             message.sender,
             message.size_bytes,
             message.body,
-            Detail(message.session, list(unreached.values())),
+            Detail(message.session, list((message.unreached or {}).values()), message.transport),
         )
-        if message.segment is not None:
-            self._journal.put(row, before=None)
-            self._progress.add_row(message.location, row.inline_bytes)
-            self._progress.settle(message.segment, message.location & OFFSET_MASK)
-        else:
-            self._journal.put(row, before=State.ACTIVE)
+
+    def _put(self, message: Message, row: Row) -> None:
+        """Write a message's row; from then on the log is not needed for it, but as the place where it lies."""
+        if message.segment is None:
+            self._journal.put(row, before=message.row_state)
+            return
+        self._journal.put(row, before=None)
+        self._progress.add_row(message.location, row.inline_bytes)
+        self._progress.settle(message.segment, message.location & OFFSET_MASK)
+        message.segment = None
 
     def _expire(self, message: Message, unreached: dict[int, Recipient]) -> None:
-        """The message is too old: whoever was deferred now has failed."""
+        """The message is too old, or somebody says so: whoever was deferred now has failed."""
+        why = "expired by the administrator" if message.aim is Aim.EXPIRE else "delivery time expired"
         for recipient in unreached.values():
             if recipient.status != FAILED:
-                text = f"delivery time expired; last: {recipient.code} {recipient.text}"
+                text = f"{why}; last: {recipient.code} {recipient.text}" if recipient.text else why
                 result = Result(recipient.index, FAILED, "5.4.7", text)  # RFC 3463 section 3.5
                 recipient.status, recipient.code, recipient.text = FAILED, result.code, text
                 self.counts.failed += 1

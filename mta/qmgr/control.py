@@ -19,10 +19,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
   retry makes waiting messages due now (with `ids`, failed ones too) and ends all suspensions.
 """
 
-import functools
 import itertools
 import math
-import operator
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -270,7 +268,9 @@ class Control:
         self._check_health()
         if arguments.all:
             count += core.intake.purge()
-            count += core.active.remove(lambda message: True)
+            messages = list(core.active.messages.values())
+            core.active.remove(messages)
+            count += len(messages)
             for rows in self._row_pages():
                 for row in rows:
                     self._delete_row(row)
@@ -285,7 +285,7 @@ class Control:
             if isinstance(found, Row):
                 self._delete_row(found)
             elif isinstance(found, Message):
-                core.active.remove(functools.partial(operator.is_, found))
+                core.active.remove([found])
             else:
                 core.progress.settle_unread(found.location)
                 if found.body_file:

@@ -16,7 +16,7 @@ from mta.qmgr.active import ActiveSet
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
 from mta.qmgr.intake import Consumer, Intake
-from mta.qmgr.journal import Journal
+from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
 from mta.qmgr.progress import Progress, SegmentProgress
 from mta.qmgr.scheduler import Scheduler
 from mta.spool.record import Record
@@ -98,6 +98,29 @@ class Core:
         if self._census is not None:
             self._census.seen(record)
         return self.active.admit(record, envelope, segment)
+
+    def take_unread(self, record: Record, envelope: Envelope) -> Row:
+        """Give a message that was not read in yet a row, as one that waits and is due: the log is passed over there."""
+        if self._census is not None:
+            self._census.seen(record)
+        now_wall = self.clock.wall()
+        row = Row(
+            record.location,
+            record.location,
+            State.WAITING,
+            now_wall,
+            0,
+            envelope.received_wall,
+            envelope.sender,
+            record.body_bytes,
+            record.body_file,
+            Detail(envelope.session, [Recipient(index, address) for index, address in enumerate(envelope.recipients)]),
+        )
+        self.journal.put(row, before=None)
+        self.progress.add_row(row.location, row.inline_bytes)
+        self.progress.settle_unread(row.location)
+        self.active.due_wall = min(self.active.due_wall, now_wall)
+        return row
 
     def settle(self, now: float) -> int:
         """Commit, free and look around, each when it is time; returns how many waiting messages came in."""

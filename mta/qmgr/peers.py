@@ -186,6 +186,6 @@ class Peers:
         connection.channel.close()
         del self._connections[connection.number]
         if connection.role == "deliver":
-            jobs = self._scheduler.leave(connection.number)
+            jobs = self._active.leave(connection.number)
             if jobs:
                 log.note("returned", jobs=jobs)

@@ -217,7 +217,7 @@ def test_active_set_is_bounded_in_recipients(tmp_path: Path, sender: Sender) -> 
         queue.fetch()
         assert len(queue.core.active.messages) == 3
         assert queue.core.active.recipients == 300
-        queue.core.active.remove(lambda message: True)
+        queue.core.active.remove(list(queue.core.active.messages.values()))
         assert queue.core.active.recipients == 0
 
 
