@@ -70,11 +70,13 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The end of a job: a `Result` for every recipient, or an empty tuple when all were delivered.
 
     `destination_down` tells that the destination itself did not answer, so that others for it need not be tried now.
+    `retry_after_s` is how long the destination asked us to wait with those that are deferred; 0 where it did not.
     """
 
     number: int
     results: tuple[Result, ...] = ()
     destination_down: bool = False
+    retry_after_s: float = 0.0
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag="outcomes"):

@@ -55,7 +55,13 @@ class Work:
         self._report(self.job, None)
 
     def settle(
-        self, envelope: Envelope | None, relay: str, results: Iterable[Result], *, destination_down: bool = False
+        self,
+        envelope: Envelope | None,
+        relay: str,
+        results: Iterable[Result],
+        *,
+        destination_down: bool = False,
+        retry_after_s: float = 0.0,
     ) -> None:
         """Each recipient has a result of its own. `envelope` is None where it could not be read."""
         job = self.job
@@ -72,7 +78,7 @@ class Work:
                 event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s)
         if all(result.status == DELIVERED for result in results):
             results = ()
-        self._report(job, Outcome(job.number, results, destination_down))
+        self._report(job, Outcome(job.number, results, destination_down, retry_after_s))
 
     def settle_all(
         self,
@@ -94,13 +100,16 @@ class Work:
         relay: str,
         results: list[Result],
         error: SpoolError | None,
+        *,
+        destination_down: bool = False,
+        retry_after_s: float = 0.0,
     ) -> None:
         """As `settle`, but where `error` kept the message from being read, recipients without a result share it.
 
         Damage stays, so the message fails and its sender should hear of it; anything else may pass.
         """
         if error is None:
-            self.settle(envelope, relay, results)
+            self.settle(envelope, relay, results, destination_down=destination_down, retry_after_s=retry_after_s)
             return
         status, code, text = DEFERRED, "4.3.0", f"the stored message cannot be read: {error}"
         if isinstance(error, SpoolCorrupt):

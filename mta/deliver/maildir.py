@@ -12,22 +12,16 @@ lone message waits for nobody.
 import errno
 import os
 import socket
-import traceback
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from time import time_ns
-from typing import NamedTuple
 
-from gevent.event import AsyncResult
-from gevent.threadpool import ThreadPool
-
-from mta import log
 from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, Work
 from mta.deliver.disk import Disk
 from mta.deliver.mailbox import Layout, Mailbox, Mailboxes, open_root
 from mta.deliver.messages import Message, Messages
+from mta.deliver.threads import Ended, Threads
 from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.ipc import Result
@@ -48,15 +42,6 @@ _ERROR_CODES = {
     errno.EXDEV: "4.3.5",
 }
 _CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
-
-
-class Ended(NamedTuple):
-    """How one work fared: a result for each recipient; where some have none, `error` says why it could not be read."""
-
-    work: Work
-    envelope: Envelope | None
-    results: list[Result]
-    error: SpoolError | None
 
 
 class Names:
@@ -212,7 +197,7 @@ class Writer:
         self._messages = messages
         self._disk = disk
 
-    def write(self, works: list[Work]) -> list[Ended]:
+    def deliver(self, works: list[Work]) -> list[Ended]:
         """Deliver every work to all its recipients. Blocks for the disk; raises nothing that a disk can cause."""
         mailboxes = Mailboxes(self._disk, self._layout, self._root_fd)
         few = sum(len(work.job.recipients) for work in works) <= FEW_FILES
@@ -236,56 +221,11 @@ class Writer:
             for work, envelope, files, trouble in begun
         ]
 
-
-class Maildir:
-    """The transport. Works wait in memory until a thread is free."""
-
-    def __init__(self, writers: Sequence[Writer]) -> None:
-        """One native thread runs for each writer."""
-        self._free = list(writers)
-        self._pool = ThreadPool(len(writers))
-        self._waiting: deque[Work] = deque()
-
-    def take(self, works: list[Work]) -> None:
-        """Queue works; starts a thread where one is free."""
-        self._waiting.extend(works)
-        while self._waiting and self._free:
-            self._start(self._free.pop())
-
-    def abandon(self) -> None:
-        """Forget the works no thread has begun."""
-        while self._waiting:
-            self._waiting.popleft().forget()
-
-    def close(self) -> None:
-        """Nothing is kept open."""
-
-    def _start(self, writer: Writer) -> None:
-        waiting = self._waiting
-        batch: list[Work] = []
-        room = BATCH_FILES
-        while waiting and (len(waiting[0].job.recipients) <= room or not batch):
-            work = waiting.popleft()
-            batch.append(work)
-            room -= len(work.job.recipients)
-
-        def ended(result: "AsyncResult[list[Ended]]") -> None:
-            if self._waiting:
-                self._start(writer)
-            else:
-                self._free.append(writer)
-            if result.exception is not None:  # a fault of ours, which a newer version may not have
-                log.problem("a batch of deliveries failed", error="".join(traceback.format_exception(result.exception)))
-                for work in batch:
-                    work.settle_all(None, "", DEFERRED, "4.3.0", "internal error")
-                return
-            for one in result.get() or ():
-                one.work.settle_read(one.envelope, "local", one.results, one.error)
-
-        self._pool.spawn(writer.write, batch).rawlink(ended)
+    def stop(self) -> None:
+        """A batch ends by itself, or is done again."""
 
 
-def make(path: str, home: str, open_messages: Callable[[], Messages]) -> Maildir:
+def make(path: str, home: str, open_messages: Callable[[], Messages]) -> Threads:
     """The transport for mailboxes at `path`, a template; `home` is the domain of recipients that name none.
 
     Creates the root; raises `ConfigError` or `OSError`.
@@ -293,4 +233,5 @@ def make(path: str, home: str, open_messages: Callable[[], Messages]) -> Maildir
     layout = Layout(path, home)
     root_fd = open_root(layout.root)
     names = Names()
-    return Maildir([Writer(layout, root_fd, names, open_messages(), Disk()) for _ in range(THREADS)])
+    writers = [Writer(layout, root_fd, names, open_messages(), Disk()) for _ in range(THREADS)]
+    return Threads(writers, "local", BATCH_FILES)

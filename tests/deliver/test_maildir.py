@@ -11,7 +11,8 @@ from gevent.event import Event
 
 from mta.deliver.disk import Disk
 from mta.deliver.mailbox import Layout, open_root
-from mta.deliver.maildir import Ended, Maildir, Names, Writer, make
+from mta.deliver.maildir import Names, Writer, make
+from mta.deliver.threads import Ended, Threads
 from mta.errors import SpoolCorrupt, SpoolFailed
 from mta.ipc import Outcome, Result
 from tests.support.deliveries import FakeMessage, FakeMessages, NotingDisk, Outcomes, mail
@@ -42,7 +43,7 @@ def statuses(ended: list[Ended]) -> list[list[tuple[int, str]]]:
 def test_content_is_the_stored_message_behind_two_fields(tmp_path: Path) -> None:
     outcomes = Outcomes()
     messages = {1: FakeMessage(mail("joe@example.org", "Jim@example.org"), BODY[:20], BODY[20:])}
-    (ended,) = writer(tmp_path, messages, Disk()).write([outcomes.work(1, (0, 1))])
+    (ended,) = writer(tmp_path, messages, Disk()).deliver([outcomes.work(1, (0, 1))])
     assert [(result.recipient, result.status) for result in ended.results] == [(0, 2), (1, 2)]
     assert stored(tmp_path, "joe@example.org") == [
         b"Return-Path: <a@example.net>\r\nDelivered-To: joe@example.org\r\n" + BODY
@@ -56,27 +57,27 @@ def test_content_is_the_stored_message_behind_two_fields(tmp_path: Path) -> None
 def test_what_holds_for_next_hops_only(tmp_path: Path) -> None:
     """A mailbox takes any bytes, and delivery into it is the end of the way that had to have TLS."""
     envelope = msgspec.structs.replace(mail("joe@example.org"), binary=True, bare_newlines=True, require_tls=True)
-    (ended,) = writer(tmp_path, {1: FakeMessage(envelope, BODY)}, Disk()).write([Outcomes().work(1)])
+    (ended,) = writer(tmp_path, {1: FakeMessage(envelope, BODY)}, Disk()).deliver([Outcomes().work(1)])
     assert [result.status for result in ended.results] == [2]
     assert stored(tmp_path, "joe@example.org")[0].endswith(BODY)
 
 
 def test_null_sender_and_control_characters(tmp_path: Path) -> None:
     messages = {1: FakeMessage(mail('"a\r\nX: y"@example.org', sender=""), BODY)}
-    writer(tmp_path, messages, Disk()).write([Outcomes().work(1)])
+    writer(tmp_path, messages, Disk()).deliver([Outcomes().work(1)])
     (content,) = [path.read_bytes() for path in tmp_path.glob("example.org/*/new/*")]
     assert content.startswith(b'Return-Path: <>\r\nDelivered-To: "a??X: y"@example.org\r\nSubject')
 
 
 def test_two_recipients_of_one_mailbox_get_two_files(tmp_path: Path) -> None:
     messages = {1: FakeMessage(mail("joe@example.org", "JOE@example.org"), BODY)}
-    writer(tmp_path, messages, Disk()).write([Outcomes().work(1, (0, 1))])
+    writer(tmp_path, messages, Disk()).deliver([Outcomes().work(1, (0, 1))])
     assert len(stored(tmp_path, "joe@example.org")) == 2
 
 
 def test_only_the_recipients_of_the_job(tmp_path: Path) -> None:
     messages = {1: FakeMessage(mail("joe@example.org", "jim@example.org"), BODY)}
-    writer(tmp_path, messages, Disk()).write([Outcomes().work(1, (1,))])
+    writer(tmp_path, messages, Disk()).deliver([Outcomes().work(1, (1,))])
     assert not stored(tmp_path, "joe@example.org")
     assert len(stored(tmp_path, "jim@example.org")) == 1
 
@@ -87,7 +88,7 @@ def test_order_that_survives_a_crash(tmp_path: Path, count: int) -> None:
     disk = NotingDisk()
     messages = {n: FakeMessage(mail(f"joe{n % 2}@example.org"), BODY) for n in range(count)}
     works = [Outcomes().work(n) for n in range(count)]
-    ended = writer(tmp_path, messages, disk).write(works)
+    ended = writer(tmp_path, messages, disk).deliver(works)
     assert statuses(ended) == [[(2, "2.0.0")]] * count
     calls = [call for call, _ in disk.calls]
     first_move = calls.index("rename")
@@ -119,7 +120,7 @@ def test_one_message_that_fails_leaves_the_others_alone(tmp_path: Path, number: 
     disk = failing("write", number, when=lambda text: "second" in text)
     messages = {n: FakeMessage(mail("joe@example.org"), BODY) for n in range(count)}
     messages[1] = FakeMessage(mail("joe@example.org"), b"second")
-    ended = writer(tmp_path, messages, disk).write([Outcomes().work(n) for n in range(count)])
+    ended = writer(tmp_path, messages, disk).deliver([Outcomes().work(n) for n in range(count)])
     expected = [[(2, "2.0.0")]] * count
     expected[1] = [(4, code)]
     assert statuses(ended) == expected
@@ -133,7 +134,7 @@ def test_failing_steps_leave_nothing_and_defer(tmp_path: Path, call: str, count:
     if (call == "sync_file") == (count > 3) and call.startswith("sync_file"):
         pytest.skip("the other kind of sync is used for so many files")
     messages = {n: FakeMessage(mail("joe@example.org"), BODY) for n in range(count)}
-    ended = writer(tmp_path, messages, failing(call, errno.EIO)).write([Outcomes().work(n) for n in range(count)])
+    ended = writer(tmp_path, messages, failing(call, errno.EIO)).deliver([Outcomes().work(n) for n in range(count)])
     assert statuses(ended) == [[(4, "4.3.0")]] * count
     assert stored(tmp_path, "joe@example.org") == []
     assert left_in_tmp(tmp_path) == []
@@ -143,14 +144,14 @@ def test_a_mailbox_in_the_way_concerns_only_its_recipient(tmp_path: Path) -> Non
     (tmp_path / "example.org").mkdir()
     (tmp_path / "example.org" / "joe").write_text("a file where a folder belongs")
     messages = {1: FakeMessage(mail("joe@example.org", "jim@example.org"), BODY)}
-    ended = writer(tmp_path, messages, Disk()).write([Outcomes().work(1, (0, 1))])
+    ended = writer(tmp_path, messages, Disk()).deliver([Outcomes().work(1, (0, 1))])
     assert statuses(ended) == [[(4, "4.3.5"), (2, "2.0.0")]]
 
 
 def test_message_that_cannot_be_read(tmp_path: Path) -> None:
     damaged = FakeMessage(mail("joe@example.org"), BODY, damage=SpoolCorrupt("segment", 64, "checksum"))
     messages = {1: damaged, 3: FakeMessage(mail("joe@example.org"), BODY)}
-    ended = writer(tmp_path, messages, Disk()).write([Outcomes().work(n) for n in (1, 2, 3)])
+    ended = writer(tmp_path, messages, Disk()).deliver([Outcomes().work(n) for n in (1, 2, 3)])
     assert isinstance(ended[0].error, SpoolCorrupt)
     assert isinstance(ended[1].error, SpoolFailed)
     assert len(stored(tmp_path, "joe@example.org")) == 1
@@ -161,7 +162,7 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     messages = {n: FakeMessage(mail(f"joe{n}@example.org"), BODY) for n in range(10)}
     under_test = writer(tmp_path, messages, failing("create", errno.EIO, when=lambda name: False))
     before = len(os.listdir("/proc/self/fd"))
-    under_test.write([Outcomes().work(n) for n in range(10)])
+    under_test.deliver([Outcomes().work(n) for n in range(10)])
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -188,7 +189,7 @@ def test_transport_reports_every_work(tmp_path: Path) -> None:
 
 def test_abandoned_works_are_forgotten(tmp_path: Path) -> None:
     outcomes = Outcomes()
-    transport = Maildir([])
+    transport = Threads([], "local", 64)
     transport.take([outcomes.work(1), outcomes.work(2)])
     transport.abandon()
     assert outcomes.ended == {1: None, 2: None}
