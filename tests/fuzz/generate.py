@@ -20,7 +20,7 @@ MAIL_PARAMETERS = (
 RCPT_PARAMETERS = (b"NOTIFY=NEVER", b"NOTIFY=SUCCESS,DELAY", b"ORCPT=rfc822;a@b.example", b"ORCPT=x", b"RABBIT=1")
 SMALL = (
     *(b"NOOP", b"noop x", b"RSET", b"HELP", b"VRFY jane", b"EXPN x", b"XYZZY", b"", b"AUTH PLAIN AAAA", b"STARTTLS x"),
-    *(b"HELO client.example.com", b"EHLO client.example.com", b"EHLO", b"LHLO client.example.com", b"DATA", b"DATA x"),
+    *(b"HELO client.example.com", b"EHLO client.example.com", b"EHLO", b"LHLO client.example.com", b"DATA x"),
     *(
         b"MAIL FROM:<>",
         b"RCPT TO:<jane@example.org>",
@@ -38,7 +38,7 @@ SMALL = (
     ),
     *(b"NOOP " + b"x" * 600, b"y" * 3000, b"NOOP \xff\x00", b"\x16\x03\x01\x00", b'rcpt to:<"a\r"@example.org>'),
     *(b"QUIT x", b"BDAT 0", b"BDAT 0 LAST", b"BDAT 3\tlast\r\nabc", b"BDAT  2  LAST \r\n\r\n"),
-    *(b"BDAT 00000000000000000002 LAST\r\nab", b"bdat 6\r\nQUIT\r\n", b"BDAT 9223372036854775808"),
+    *(b"BDAT 00000000000000000002 LAST\r\nab", b"bdat 6\r\nQUIT\r\n", b"DATA\r\n.", b"BDAT 9223372036854775808"),
 )
 PIECES = (
     *(b"\r\n.\r\n", b"\n.\n", b"\r.\r", b"\r\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\r", b"\n\n.\r\r\n", b"\r\n\0.\r\n"),
