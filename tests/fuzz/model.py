@@ -77,6 +77,8 @@ class Model:
         self._tls: str = case.settings.get("tls", "optional")
         self._is_secure = False  # TLS is spoken
         self._is_greeted = False  # by the client, since the beginning or since everything was forgotten
+        self._refuse_early: list[str] = case.settings.get("refuse_early", ["greeting", "ehlo", "data"])
+        self._must_wait = False  # for the answer to each command
         self._steps = list(steps)
         self._data = b""
         self._replies = replies_in(output)
@@ -213,14 +215,32 @@ class Model:
         match = re.fullmatch(rb"([^ \t]*)[ \t]*(.*?)[ \t]*\r\n", line, re.DOTALL)
         assert match is not None
         verb, argument = match[1].upper(), match[2]
-        if verb == b"BDAT":
+        is_hasty = bool(self._data)  # more has come with it
+        if verb == b"BDAT" and not (is_hasty and self._must_wait):
             return self._bdat(argument)
         reply = self._answer(line)
+        self._check_haste(verb, reply, is_hasty=is_hasty)
         if self._is_over:
             return False
         if verb in (b"EHLO", b"LHLO") and reply[:3] == b"250":
             self._check_offer(reply)
         return self._done(verb, line, argument, int(reply[:3]))
+
+    def _check_haste(self, verb: bytes, reply: bytes, *, is_hasty: bool) -> None:
+        """Who does not wait where he must is sent away, and nobody else (RFC 2920 section 3.1, RFC 3207 section 5)."""
+        minded = {
+            b"EHLO": "ehlo" in self._refuse_early,
+            b"LHLO": "ehlo" in self._refuse_early,
+            b"HELO": "helo" in self._refuse_early,
+            b"DATA": "data" in self._refuse_early,
+            b"STARTTLS": True,
+        }
+        is_minded = is_hasty and (self._must_wait or minded.get(verb, False))
+        if reply.endswith(b" [early-talker]\r\n"):
+            if not is_minded:
+                raise Wrong(f"sent away for nothing at {verb!r}")
+        elif is_minded and (self._must_wait or reply[:1] in b"23") and reply[:3] != b"421":
+            raise Wrong(f"an early talker goes on behind {verb!r}")
 
     def _check_offer(self, reply: bytes) -> None:
         if (b"-STARTTLS\r\n" in reply) != (not self._is_secure and self._tls in ("optional", "required")):
@@ -247,12 +267,11 @@ class Model:
             case (b"EHLO" | b"HELO" | b"LHLO", 250):
                 self._transaction = None
                 self._is_greeted = True
+                self._must_wait = verb == b"HELO" and "helo" in self._refuse_early
             case (b"XCLIENT", 220):
-                self._transaction = None
-                self._is_greeted = False
+                self._forget()
             case (b"STARTTLS", 220):
-                self._transaction = None
-                self._is_greeted = False
+                self._forget()
                 self._waits_for_tls = True
                 if self._data:
                     return False  # in the clear, behind 220: it is no TLS
@@ -263,6 +282,12 @@ class Model:
             case (_, 354):
                 raise Wrong(f"354 to {line!r}")
         return not self._is_over
+
+    def _forget(self) -> None:
+        """The session is as new."""
+        self._transaction = None
+        self._is_greeted = False
+        self._must_wait = False
 
     def _data_content(self) -> bool:
         transaction = self._transaction
