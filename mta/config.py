@@ -238,6 +238,12 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description='lmtp and smtp: "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path"')
     ] = ""
     concurrency: Annotated[Count, Meta(description="connections to one destination at once, per delivery worker")] = 20
+    rate: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="messages a second that go this way, at most; 0 is any number")
+    ] = 0.0
+    destination_rate: Annotated[
+        float, Meta(ge=0, le=1_000_000, description="messages a second to one destination, at most; 0 is any number")
+    ] = 0.0
     timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a reply, in seconds")] = 300.0
     connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0
     code: Annotated[

@@ -22,7 +22,7 @@ from mta.qmgr import retry
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
 from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
-from mta.qmgr.scheduler import Scheduler
+from mta.qmgr.scheduler import Answer, Scheduler
 from mta.routing import Router
 from mta.spool import queueid
 from mta.spool.record import Record
@@ -133,7 +133,8 @@ class ActiveSet:
             transport = self._router.transport(recipients[0])
             if transport is not None:
                 message.jobs = 1
-                self._scheduler.add(Job(next(self._numbers), location, location, transport, _FIRST, 1))
+                job = Job(next(self._numbers), location, location, transport, _FIRST, 1)
+                self._scheduler.add(job, self._scheduler.destination(transport, recipients[0]))
                 return True
         else:
             self.recipients += len(recipients)
@@ -191,23 +192,25 @@ class ActiveSet:
 
     def transport(self, moved_to: str, recipient: bytes) -> str | None:
         """Where a recipient's mail goes: where it was moved to, while there is such a transport, or by the routes."""
-        return moved_to if moved_to in self._scheduler.destinations else self._router.transport(recipient)
+        return moved_to if moved_to in self._scheduler.transports else self._router.transport(recipient)
 
     def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
         """Make the jobs of a message, for the recipients with these indices."""
-        groups: dict[str, list[int]] = {}
+        groups: dict[tuple[str, str], list[int]] = {}
         for index in indices:
             transport = self.transport(message.transport, message.recipients[index])
             if transport is None:
                 self._note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
             else:
-                groups.setdefault(transport, []).append(index)
-        for transport, group in groups.items():
+                destination = self._scheduler.destination(transport, message.recipients[index])
+                groups.setdefault((transport, destination), []).append(index)
+        add = self._scheduler.add if message.segment is not None else self._scheduler.add_again
+        for (transport, destination), group in groups.items():
             for start in range(0, len(group), RECIPIENTS_PER_JOB):
                 part = tuple(group[start : start + RECIPIENTS_PER_JOB])
                 number, attempt = next(self._numbers), message.attempts + 1
                 message.jobs += 1
-                self._scheduler.add(Job(number, message.location, message.queue_id, transport, part, attempt))
+                add(Job(number, message.location, message.queue_id, transport, part, attempt), destination)
         if not message.jobs:
             self._end(message)
 
@@ -215,7 +218,13 @@ class ActiveSet:
 
     def finish(self, worker: int, outcome: Outcome) -> None:
         """A worker is through with a job."""
-        job = self._scheduler.finish(worker, outcome.number)
+        answer, now, reason = Answer.GOOD, 0.0, ""
+        if outcome.destination_down:
+            reason = next((result.text for result in outcome.results if result.status != DELIVERED), "no answer")
+            answer, now = Answer.DOWN, self._clock.monotonic()
+        elif outcome.results and not any(result.status == DELIVERED for result in outcome.results):
+            answer = Answer.NONE
+        job = self._scheduler.finish(worker, outcome.number, answer, now=now, reason=reason)
         if job is None:
             return
         message = self.messages[job.location]
@@ -224,9 +233,6 @@ class ActiveSet:
             self._take_results(message, job, outcome)
         else:
             self.counts.delivered += len(job.recipients)
-            window = self._scheduler.destinations[job.transport].window
-            if window.size < window.maximum:
-                window.succeeded()
             if message.unreached is not None:
                 for index in job.recipients:
                     message.unreached.pop(index, None)
@@ -240,12 +246,6 @@ class ActiveSet:
         for index in job.recipients:
             result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
             self._note(message, result)
-        window = self._scheduler.destinations[job.transport].window
-        if outcome.destination_down:
-            text = next((result.text for result in outcome.results if result.status != DELIVERED), "no answer")
-            window.unreachable(self._clock.monotonic(), text)
-        elif any(result.status == DELIVERED for result in outcome.results):
-            window.succeeded()
 
     def _note(self, message: Message, result: Result) -> None:
         index = result.recipient

@@ -117,7 +117,7 @@ class Control:
             "healthy": core.healthy,
             "destinations": {
                 destination.name: {
-                    "waiting": len(destination.waiting),
+                    "waiting": destination.waiting(),
                     "in_flight": destination.in_flight,
                     "window": destination.window.size,
                     "suspended": destination.window.reason if destination.window.suspended_until_at else "",

@@ -17,6 +17,8 @@ from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
 from mta.qmgr.intake import Consumer, Intake
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
+from mta.qmgr.lines import Terms
+from mta.qmgr.pacing import INITIAL
 from mta.qmgr.progress import Progress, SegmentProgress
 from mta.qmgr.scheduler import Scheduler
 from mta.spool.record import Record
@@ -32,9 +34,16 @@ CONNECTION_WINDOW = 8  # messages in flight per connection of smtp and lmtp: one
 BATCH_WINDOW = 2048  # messages in flight for transports that work in batches
 
 
-def window(transport: Transport) -> int:
-    """Messages in flight to a transport per delivery worker, at most."""
-    return transport.concurrency * CONNECTION_WINDOW if transport.kind in ("smtp", "lmtp") else BATCH_WINDOW
+def terms(transport: Transport) -> Terms:
+    """What a transport allows. Those that work in batches need not find out how much they can take."""
+    is_client = transport.kind in ("smtp", "lmtp")
+    return Terms(
+        window=transport.concurrency * CONNECTION_WINDOW if is_client else BATCH_WINDOW,
+        initial=INITIAL if is_client else BATCH_WINDOW,
+        rate=transport.rate,
+        destination_rate=transport.destination_rate,
+        by_domain=is_client and not transport.host,  # each domain has a next hop of its own
+    )
 
 
 class Core:
@@ -50,8 +59,8 @@ class Core:
         self.settings = config.queue
         self.journal = Journal(root / "qmgr" / "journal.db")
         self.progress = Progress(self.journal.segments())
-        windows = {name: window(transport) for name, transport in config.transport.items()}
-        self.scheduler = Scheduler(windows, suspend_s=config.queue.retry_min_s)
+        allowed = {name: terms(transport) for name, transport in config.transport.items()}
+        self.scheduler = Scheduler(allowed, suspend_s=config.queue.retry_min_s)
         router = routing.router(config)
         self.active = ActiveSet(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng)
         self.cleaner = Cleaner(root, self.journal, self.progress)
@@ -180,4 +189,7 @@ class Core:
             wait = min(wait, self._commit_at - now)
         if self.active.room() > 0:
             wait = min(wait, max(self.active.due_wall - self.clock.wall(), self._commit_at - now))
+        wake_at = self.scheduler.next_at()
+        if wake_at is not None and self.healthy:
+            wait = min(wait, wake_at - now)
         return max(0.0, wait)

@@ -177,7 +177,7 @@ def test_stats_of_destinations(queue: Bench) -> None:
     assert item["healthy"] is True
     assert item["destinations"] == {
         "store": {"waiting": 0, "in_flight": 2, "window": 2048, "suspended": ""},
-        "relay": {"waiting": 0, "in_flight": 1, "window": 16, "suspended": ""},
+        "relay": {"waiting": 0, "in_flight": 1, "window": 5, "suspended": ""},
     }
 
 
