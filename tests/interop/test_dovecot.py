@@ -3,14 +3,13 @@
 import os
 import pwd
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.dovecot import Dovecot, missing
 from tests.support.relaying import Relaying
-from tests.support.server import HOST, free_port
+from tests.support.server import HOST
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -43,13 +42,11 @@ CONTENT = b"From: a@example.net\r\nSubject: x\r\n\r\n.dot\r\n..\r\n.\r\nGr\xc3\x
 class Mailboxes(Dovecot):
     """A Dovecot with the users joe and jim of example.org, and locked, whose mail cannot be written."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
+        super().__init__()
+        folder = self.folder
         self.unix = f"unix:{folder}/lmtp"
         nobody = pwd.getpwnam("nobody")
-        for path in (folder, *folder.parents):
-            if path.stat().st_uid == os.geteuid() and path.is_relative_to("/tmp"):
-                path.chmod(0o755)
         mail_folder = folder / "mail"
         mail_folder.mkdir()
         os.chown(mail_folder, nobody.pw_uid, nobody.pw_gid)
@@ -57,18 +54,17 @@ class Mailboxes(Dovecot):
         owner = f"{nobody.pw_uid}:{nobody.pw_gid}"
         users = [f"{name}@example.org:{{PLAIN}}x:{owner}::{mail_folder}/{name}::" for name in ("joe", "jim", "locked")]
         (folder / "users").write_text("\n".join(users) + "\n")
-        port = free_port()
-        super().__init__(folder, port, SETTINGS.format(folder=folder, host=HOST, port=port))
+        self.start(SETTINGS.format(folder=folder, host=HOST, port=self.port))
 
     def mail(self, user: str) -> list[bytes]:
         """The messages in a user's maildir."""
-        return [path.read_bytes() for path in (self._folder / "mail" / user / "new").glob("*")]
+        return [path.read_bytes() for path in (self.folder / "mail" / user / "new").glob("*")]
 
 
 @pytest.fixture
-def dovecot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mailboxes]:
+def dovecot() -> Iterator[Mailboxes]:
     """A Dovecot of one test."""
-    made = Mailboxes(tmp_path_factory.mktemp("d"))
+    made = Mailboxes()
     yield made
     made.close()
 

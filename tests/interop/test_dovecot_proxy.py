@@ -8,7 +8,7 @@ import pytest
 from tests.support.dovecot import Dovecot, missing
 from tests.support.front import Front, body, received
 from tests.support.issued import Issued
-from tests.support.server import HOST, free_port
+from tests.support.server import HOST
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -47,13 +47,13 @@ def front(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory, front: Front) -> Iterator[Dovecot]:
+def proxy(front: Front) -> Iterator[Dovecot]:
     """A Dovecot in front of all of them."""
-    port = free_port()
-    settings = SETTINGS.format(host=HOST, port=port)
+    running = Dovecot()
+    settings = SETTINGS.format(host=HOST, port=running.port)
     for door, options in WAYS.items():
         settings += PASSDB.format(door=door, host=HOST, port=front.ports[door], options=options)
-    running = Dovecot(tmp_path_factory.mktemp("d"), port, settings)
+    running.start(settings)
     yield running
     running.close()
 

@@ -4,13 +4,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
-from tests.support.server import HOST, wait_until
+from tests.support.server import HOST, free_port, wait_until
 
 DOVECOT = shutil.which("dovecot", path="/usr/sbin:/usr/bin:/bin")
 
-# What every configuration begins with. `folder` is the instance's; Dovecot's processes must be able to reach it.
+# What every configuration begins with.
 SETTINGS = """\
 base_dir = {folder}/run
 state_dir = {folder}/state
@@ -30,13 +31,22 @@ def missing() -> str:
 
 
 class Dovecot:
-    """Runs from its making to `close()`; `port` of 127.0.0.1 listens then. `settings` follow `SETTINGS`."""
+    """Runs from `start()` to `close()`, and has a `folder` and a `port` of 127.0.0.1 for it.
 
-    def __init__(self, folder: Path, port: int, settings: str) -> None:
-        self.port = port
-        self._log = folder / "log"
-        configuration = folder / "dovecot.conf"
-        configuration.write_text(SETTINGS.format(folder=folder) + settings)
+    The folder is not one of pytest's, which are closed to other users again whenever another pytest starts: Dovecot's
+    processes give up root, and must still reach it.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
+        self.folder.chmod(0o755)
+        self.port = free_port()
+        self._log = self.folder / "log"
+
+    def start(self, settings: str) -> None:
+        """Start it with `SETTINGS` and those; its port listens when this returns."""
+        configuration = self.folder / "dovecot.conf"
+        configuration.write_text(SETTINGS.format(folder=self.folder) + settings)
         assert DOVECOT
         self._process = subprocess.Popen([DOVECOT, "-F", "-c", str(configuration)])
         try:
@@ -46,9 +56,10 @@ class Dovecot:
             raise
 
     def close(self) -> None:
-        """Stop it."""
+        """Stop it, and remove its folder."""
         self._process.terminate()
         self._process.wait()
+        shutil.rmtree(self.folder)
 
     def _listening(self) -> bool:
         if self._process.poll() is not None:
