@@ -22,9 +22,6 @@ ENVID_BYTES = 100
 ORCPT_BYTES = 500
 """Longest value of ORCPT, as it is encoded (RFC 3461 section 4.2)."""
 
-RECEIVED_HOPS = 100
-"""Received fields at which a message is taken to loop (RFC 5321 section 6.3 asks for at least 100)."""
-
 REPLY_LINE_BYTES = 512
 """Longest reply line with its CR LF (RFC 5321 section 4.5.3.1.5)."""
 
