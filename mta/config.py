@@ -246,6 +246,24 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a reply, in seconds")] = 300.0
     connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0
+    tls: Annotated[
+        Literal["default", "none", "optional", "required", "verify"],
+        Meta(
+            description="lmtp and smtp: TLS, by STARTTLS: none; used where it is offered and works, with any "
+            "certificate; demanded, with any certificate; or demanded, with a certificate that is verified. By default "
+            "optional for smtp over a network, and none else"
+        ),
+    ] = "default"
+    tls_name: Annotated[
+        str, Meta(description="lmtp and smtp: the name in the next hop's certificate; without it, that of host")
+    ] = ""
+    tls_ca: Annotated[
+        str,
+        Meta(
+            description='tls = "verify": PEM file with the authorities that count, readable for user; without one, '
+            "the system's"
+        ),
+    ] = ""
     code: Annotated[
         str,
         Meta(description='fail: enhanced status code (RFC 3463) of every recipient; one that begins with "4." defers'),

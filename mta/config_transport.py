@@ -21,9 +21,17 @@ TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
 
 # Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
 NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}
-USED_BY = {**NEEDED_BY, "code": ("fail",), "text": ("fail",)}
+USED_BY = {
+    **NEEDED_BY,
+    "tls": ("lmtp", "smtp"),
+    "tls_name": ("lmtp", "smtp"),
+    "tls_ca": ("lmtp", "smtp"),
+    "code": ("fail",),
+    "text": ("fail",),
+}
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,251}[A-Za-z0-9_])?")
 _CODE = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}")
 _LINE = re.compile(rf"[ -~]{{1,{TEXT_CHARACTERS}}}")
 _DEFAULTS = {field.name: field.default for field in fields(Transport)}
@@ -43,6 +51,8 @@ def placed(transport: Transport, folder: Path) -> Transport:
     changes: dict[str, Any] = {}
     if transport.path:
         changes["path"] = absolute(folder, transport.path)
+    if transport.tls_ca:
+        changes["tls_ca"] = absolute(folder, transport.tls_ca)
     if transport.host:
         hop = parse_next_hop(transport.host)
         if isinstance(hop, Unix):
@@ -64,10 +74,20 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
             parse_next_hop(transport.host)
         except ValueError as error:
             yield (*path, "host"), f"{shown(transport.host)} given; {error} is allowed"
+    yield from _tls(path, transport)
     if not _CODE.fullmatch(transport.code):
         yield (*path, "code"), f'{shown(transport.code)} given; a status code like "5.1.1" or "4.2.1" is allowed'
     if not _LINE.fullmatch(transport.text):
         yield (*path, "text"), f"{shown(transport.text)} given; ASCII, {TEXT_CHARACTERS} characters at most, is allowed"
+
+
+def _tls(path: KeyPath, transport: Transport) -> Iterator[Fault]:
+    if transport.tls_name and not _HOST.fullmatch(transport.tls_name):
+        yield (*path, "tls_name"), f"{shown(transport.tls_name)} is no host name and no IP address"
+    if transport.tls_ca and transport.tls != "verify":
+        yield (*path, "tls_ca"), 'is of use with tls = "verify" only'
+    if transport.tls == "verify" and transport.host.startswith("unix:") and not transport.tls_name:
+        yield (*path, "tls_name"), 'is missing; tls = "verify" needs it with a unix socket'
 
 
 def _template(path: KeyPath, template: str) -> Iterator[Fault]:

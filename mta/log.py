@@ -291,7 +291,15 @@ _QUEUED = _Event(
     seconds="seconds",
 )
 _DELIVERED = _Event(
-    "delivered", queue="id", session="id", to="text", transport="id", relay="text", delay_s="seconds", text="text"
+    "delivered",
+    queue="id",
+    session="id",
+    to="text",
+    transport="id",
+    relay="text",
+    tls="text",
+    delay_s="seconds",
+    text="text",
 )
 _DEFERRED = _Event(
     "deferred",
@@ -300,6 +308,7 @@ _DEFERRED = _Event(
     to="text",
     transport="id",
     relay="text",
+    tls="text",
     delay_s="seconds",
     code="text",
     text="text",
@@ -349,12 +358,21 @@ def queued(
 
 
 def delivered(
-    queue_id: str, session: str, recipient: bytes, transport: str, relay: str, text: str | bytes, delay_s: float
+    queue_id: str,
+    session: str,
+    recipient: bytes,
+    transport: str,
+    relay: str,
+    text: str | bytes,
+    delay_s: float,
+    tls: str = "",
 ) -> None:
-    """One recipient has the message; `text` is what the next hop said, `delay_s` counts from the message's arrival."""
-    _emit(
-        _DELIVERED.template % (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(text)),
-    )
+    """One recipient has the message; `text` is what the next hop said, `delay_s` counts from the message's arrival.
+
+    `tls` is version and cipher, where it went by TLS.
+    """
+    arguments = (queue_id, session, _text(recipient), transport, _text(relay), _text(tls), delay_s, _text(text))
+    _emit(_DELIVERED.template % arguments)
 
 
 def deferred(
@@ -366,9 +384,11 @@ def deferred(
     code: str,
     text: str | bytes,
     delay_s: float,
+    tls: str = "",
 ) -> None:
     """One recipient must wait for another attempt; `code` is the enhanced status code (RFC 3463 section 2)."""
-    arguments = (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(code), _text(text))
+    place = (queue_id, session, _text(recipient), transport, _text(relay), _text(tls))
+    arguments = (*place, delay_s, _text(code), _text(text))
     _emit(_DEFERRED.template % arguments)
 
 
@@ -381,9 +401,11 @@ def failed(
     code: str,
     text: str | bytes,
     delay_s: float,
+    tls: str = "",
 ) -> None:
     """One recipient will never get the message; arguments as in `deferred`."""
-    arguments = (queue_id, session, _text(recipient), transport, _text(relay), delay_s, _text(code), _text(text))
+    place = (queue_id, session, _text(recipient), transport, _text(relay), _text(tls))
+    arguments = (*place, delay_s, _text(code), _text(text))
     _emit(_FAILED.template % arguments)
 
 

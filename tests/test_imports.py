@@ -43,6 +43,7 @@ ALLOWED = {
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
+        *("pem", "tls_facts"),
     ),
     "supervisor": (
         *("child", "clients_file", "config", "config_load", "endpoint", "errors", "log", "metrics", "pem", "tls_file"),

@@ -40,6 +40,7 @@ RFCS = {
     5890: "IDNA: definitions",
     5891: "IDNA: protocol",
     5952: "IPv6 addresses as text",
+    6125: "Names in certificates",
     6066: "TLS extensions",
     6152: "8BITMIME",
     6409: "Submission",

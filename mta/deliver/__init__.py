@@ -3,7 +3,8 @@
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
 is one message for some of its recipients by one transport. There is one file a transport: `discard`; `maildir`, with
 `mailbox` for the folders and `disk` for the system calls; and `relay` for SMTP and LMTP, with `endpoint` for the
-address of the next hop, `peer` for a connection, `framing` for the form that content has on it and `turns` for when
+address of the next hop, `peer` for a connection, `tls` for what may be around it,
+`framing` for the form that content has on it and `turns` for when
 it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
 remembers what was delivered. `main` joins them.
 

@@ -31,15 +31,14 @@ class Work:
         self.job = job
         self._report = report
 
-    def delivered(self, envelope: Envelope, relay: str, text: str) -> None:
-        """Every recipient has the message; `relay` and `text` are for the log: who took it, and what it said."""
+    def delivered(self, envelope: Envelope, relay: str, text: str, *, tls: str = "") -> None:
+        """Every recipient has the message; for the log: who took it, what it said, and TLS version and cipher."""
         job = self.job
         queue_id = queueid.text(job.queue_id)
         delay_s = time() - envelope.received_wall
         for recipient in job.recipients:
-            log.delivered(
-                queue_id, envelope.session, envelope.recipients[recipient], job.transport, relay, text, delay_s
-            )
+            to = envelope.recipients[recipient]
+            log.delivered(queue_id, envelope.session, to, job.transport, relay, text, delay_s, tls)
         self._report(job, Outcome(job.number))
 
     def discarded(self) -> None:
@@ -62,6 +61,7 @@ class Work:
         *,
         destination_down: bool = False,
         retry_after_s: float = 0.0,
+        tls: str = "",
     ) -> None:
         """Each recipient has a result of its own. `envelope` is None where it could not be read."""
         job = self.job
@@ -72,10 +72,10 @@ class Work:
         for result in results:
             recipient = envelope.recipients[result.recipient] if envelope else b"%d" % result.recipient
             if result.status == DELIVERED:
-                log.delivered(queue_id, session, recipient, job.transport, relay, result.text, delay_s)
+                log.delivered(queue_id, session, recipient, job.transport, relay, result.text, delay_s, tls)
             else:
                 event = log.deferred if result.status == DEFERRED else log.failed
-                event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s)
+                event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s, tls)
         if all(result.status == DELIVERED for result in results):
             results = ()
         self._report(job, Outcome(job.number, results, destination_down, retry_after_s))

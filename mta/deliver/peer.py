@@ -1,12 +1,16 @@
 """One connection to a next hop: a raw socket that does not block, and the conversation (`mta.smtp.client`) on it.
 
+OpenSSL never sees the socket: inside of TLS, what is sent and received passes through a session in memory
+(`mta.deliver.tls`), so waiting and deadlines are the same.
+
 The methods that talk switch greenlets while they wait. None waits longer than its deadline: whoever owns the connection
 calls `expire` now and then, which shuts an overdue socket down, so that the wait ends by itself. That costs nothing a
 message, where a timer for each wait would.
 
 Deadlines: `timeout_s` for each reply, counted anew when a whole reply has come (not when some bytes have, so that
 nobody can stretch it); twice that for the reply to the content (RFC 5321 section 4.5.3.2.6 has ten minutes there and
-five elsewhere); for sending content `timeout_s` and what `SLOWEST_BYTES_S` makes of its size.
+five elsewhere); once for the whole handshake of TLS; for sending content `timeout_s` and what `SLOWEST_BYTES_S` makes
+of its size.
 """
 
 import errno
@@ -23,11 +27,13 @@ from gevent.socket import wait_write
 from greenlet import getcurrent
 
 from mta.deliver.framing import Chunk, normalised
+from mta.deliver.tls import PLAIN, Policy, Session, TlsFailure
 from mta.deliver.turns import Turns
 from mta.errors import PeerError
 from mta.fastparse import Stuffer
 from mta.smtp.client import Client, Step
 from mta.smtp.client_mail import Mail
+from mta.smtp.client_reply import printable
 
 RECEIVE_BYTES = 4096  # replies are short
 SLOWEST_BYTES_S = 1000  # content to a next hop slower than this is not worth waiting for
@@ -53,6 +59,9 @@ class Connection:
         self._socket = sock
         self._timeout_s = timeout_s
         self._deadline_at = monotonic() + timeout_s  # monotonic
+        self._tls: Session | None = None
+        self.tls = PLAIN  # what was asked for
+        self.tls_failed = False  # TLS began, and did not work
         self.expired = False  # the deadline has passed
         self._hub = get_hub()
         self._readable = self._hub.loop.io(sock.fileno(), READ)
@@ -60,9 +69,70 @@ class Connection:
 
     # --- at work
 
-    def greet(self) -> None:
-        """Until the server is ready for mail, or the connection is closed. Waits."""
+    def greet(self, tls: Policy = PLAIN) -> None:
+        """Until the server is ready for mail, or the connection is closed. Waits.
+
+        The client has been made to ask for TLS, or not, as `tls` has it.
+        """
+        self.tls = tls
         self._converse()
+        if self.client.step is not Step.TLS:
+            return
+        assert tls.context is not None
+        try:
+            self._secure(Session(tls.context, tls.name))
+        except TlsFailure as error:
+            self._tls_lost(error)
+            return
+        self.client.secured()
+        replies = self.client.replies
+        self._converse()
+        if self.client.failure is not None and self.client.replies == replies:
+            self.tls_failed = True  # with TLS 1.3 a server may end it behind what is the handshake's end for us
+
+    @property
+    def cipher(self) -> str:
+        """Version and cipher of TLS, in words for the log; empty without."""
+        if self._tls is None:
+            return ""
+        return f"{self._tls.facts.version} {self._tls.facts.cipher}"
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether all that is sent can be read by the server that is meant, and by nobody else."""
+        return self._tls is not None and self.tls.is_verified
+
+    def _secure(self, session: Session) -> None:
+        """The handshake. Waits; raises `TlsFailure`."""
+        self._deadline_at = monotonic() + self._timeout_s
+        data = b""
+        try:
+            while not self._shake(session, data):
+                self._wait(self._readable)
+                try:
+                    data = self._socket.recv(RECEIVE_BYTES)
+                except BlockingIOError:
+                    data = b""
+                    continue
+                if not data:
+                    raise TlsFailure("timed out" if self.expired else "closed in the handshake")
+        except OSError as error:
+            raise TlsFailure(error.strerror or repr(error)) from None
+        self._tls = session
+        self._deadline_at = monotonic() + self._timeout_s
+
+    def _shake(self, session: Session, data: bytes) -> bool:
+        """One step of the handshake, its answer sent."""
+        try:
+            return session.shake(data)
+        finally:
+            output = session.take_output()  # some KiB: a socket that takes no more is not read by anybody
+            if output:
+                self._socket.sendall(output)
+
+    def _tls_lost(self, error: TlsFailure) -> None:
+        self.tls_failed = True
+        self.client.lost("4.7.5", f"TLS failed: {printable(str(error).encode())}")
 
     def transact(self, mail: Mail, chunks: Callable[[], Iterable[bytes]]) -> None:
         """Send one mail; afterwards the client has its verdicts. Waits.
@@ -120,6 +190,12 @@ class Connection:
         client = self.client
         step = client.step
         self._turns.wait()
+        if self._tls is not None:
+            try:
+                pieces = (self._tls.encrypt(pieces),)
+            except TlsFailure as error:
+                self._tls_lost(error)
+                return
         try:
             sent = self._socket.sendmsg(pieces)
         except BlockingIOError:
@@ -156,9 +232,24 @@ class Connection:
             self._lost("the connection was closed")
             return
         replies = client.replies
-        client.receive(data)
+        self._take(data)
         if client.replies != replies and client.step is Step.READ:
             self._deadline_at = monotonic() + self._timeout_s
+
+    def _take(self, data: bytes) -> None:
+        """What was received becomes the client's."""
+        if self._tls is None:
+            self.client.receive(data)
+            return
+        try:
+            text = self._tls.decrypt(data)
+        except TlsFailure as error:
+            self._tls_lost(error)
+            return
+        if text:
+            self.client.receive(text)
+        if self._tls.is_over:
+            self._lost("the connection was closed")
 
     def _broken(self, error: OSError) -> None:
         """Nothing more can be sent; the server may have said why before it closed."""
@@ -170,7 +261,7 @@ class Connection:
                 break
             if not data:
                 break
-            client.receive(data)
+            self._take(data)
         self._lost(error.strerror or repr(error))
 
     def _lost(self, reason: str) -> None:
@@ -207,9 +298,12 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket; QUIT first where the server waits for a command, its answer is not waited for."""
-        if self.client.step is Step.READY:
+        last = b"QUIT\r\n" if self.client.step is Step.READY else b""
+        if self._tls is not None:
+            last = self._tls.finish(last)
+        if last:
             with suppress(OSError):
-                self._socket.send(b"QUIT\r\n")
+                self._socket.send(last)
         for watcher in (self._readable, self._movable):
             watcher.stop()
             watcher.close()

@@ -10,6 +10,10 @@ tried once more on a fresh connection; that is safe, since content is sent only 
 When a connection cannot be made while others to the same destination work, the destination limits us: the work goes to
 one of the others. When none works, the destination is down: everything that waits for it is deferred at once, and the
 outcome tells the queue manager so.
+
+TLS is spoken as the transport's level has it (`mta.deliver.tls`). Where it is optional and does not work, the same
+address is tried once more in plain text at once, and is spoken to in plain text for `PLAIN_S`: a broken TLS is no
+better than none, and must not keep mail from its destination.
 """
 
 import traceback
@@ -25,16 +29,21 @@ from mta.config import Transport as Settings
 from mta.deliver.attempt import DEFERRED, DELIVERED, FAILED, Work
 from mta.deliver.endpoint import Endpoint
 from mta.deliver.messages import Message, Messages
-from mta.deliver.peer import ConnectError, Connection, connect
+from mta.deliver.peer import Address, ConnectError, Connection, connect
+from mta.deliver.tls import PLAIN, Level, Policy, fixed
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
 from mta.ipc import Result
-from mta.smtp.client import Client, Protocol, Step
+from mta.smtp.client import Client, Encryption, Protocol, Step
 from mta.smtp.client_mail import Mail
 
 IDLE_S = 5.0  # servers keep an idle connection for minutes, or for 10 s when they are busy (Postfix)
 SWEEP_S = 0.5  # deadlines are looked at so often, and more often where they are short
 LIMITED_S = 10.0  # no more connections for so long where one was refused while others work
+PLAIN_S = 600.0  # no TLS for so long to an address where it did not work
+PLAIN_ADDRESSES = 1000  # that are remembered for it
+
+_ENCRYPTION = {Level.NONE: Encryption.NEVER, Level.OPTIONAL: Encryption.OFFERED}
 
 
 class _Courier:
@@ -51,7 +60,13 @@ class Relay:
     """The transport."""
 
     def __init__(
-        self, endpoint: Endpoint, protocol: Protocol, hostname: bytes, settings: Settings, messages: Messages
+        self,
+        endpoint: Endpoint,
+        protocol: Protocol,
+        hostname: bytes,
+        settings: Settings,
+        messages: Messages,
+        tls: Policy,
     ) -> None:
         """`hostname` is what we call ourselves; of `settings` the limits are used."""
         self._endpoint = endpoint
@@ -59,6 +74,8 @@ class Relay:
         self._hostname = hostname
         self._settings = settings
         self._messages = messages
+        self._tls = tls
+        self._plain: dict[Address, float] = {}  # addresses whose TLS is broken, until when (monotonic)
         self._turns = Turns()
         self._waiting: deque[Work] = deque()
         self._busy = 0  # couriers, those included that are still connecting
@@ -125,10 +142,11 @@ class Relay:
         except SpoolError as error:
             work.settle_read(None, self._endpoint.label, [], error)
             return
-        # RFC 8689 section 5: this transport has no TLS, so the message can go no further. LMTP is final delivery, as a
+        # RFC 8689 section 4.2.1: without verified TLS the message can go no further. LMTP is final delivery, as a
         # maildir is: behind that the request has no meaning (RFC 8689 section 4.4).
-        if message.envelope.require_tls and self._protocol is Protocol.SMTP:
-            text = "the message requires TLS, and this transport has none"
+        require_tls = message.envelope.require_tls and self._protocol is Protocol.SMTP
+        if require_tls and not self._tls.is_verified:
+            text = "the message requires TLS, and this transport does not verify it"
             work.settle_all(message.envelope, self._endpoint.label, FAILED, "5.7.30", text)
             return
         reused = courier.connection is not None
@@ -137,7 +155,8 @@ class Relay:
             courier.connection = connection
             client = connection.client
             try:
-                connection.transact(_mail(message, work.job.recipients, client), message.chunks)
+                mail = _mail(message, work.job.recipients, client, require_tls=require_tls)
+                connection.transact(mail, message.chunks)
             except SpoolError as error:
                 self._let_go(courier)
                 work.settle_read(message.envelope, self._endpoint.label, [], error)
@@ -148,19 +167,19 @@ class Relay:
             if not (reused and client.untouched and not connection.expired):
                 break
             reused = False
-        self._report(work, message, client)
+        self._report(work, message, connection)
 
-    def _report(self, work: Work, message: Message, client: Client) -> None:
+    def _report(self, work: Work, message: Message, connection: Connection) -> None:
         label = self._endpoint.label
-        verdicts = client.verdicts
+        verdicts = connection.client.verdicts
         if len(verdicts) == 1 and verdicts[0].status == DELIVERED:
-            work.delivered(message.envelope, label, verdicts[0].text)
+            work.delivered(message.envelope, label, verdicts[0].text, tls=connection.cipher)
             return
         results = [
             Result(index, verdict.status, verdict.code, verdict.text)
             for index, verdict in zip(work.job.recipients, verdicts, strict=True)
         ]
-        work.settle(message.envelope, label, results)
+        work.settle(message.envelope, label, results, tls=connection.cipher)
 
     def _fault(self, courier: _Courier, ended: "gevent.Greenlet[..., None]") -> None:
         """A courier ended by a fault of ours: its work is deferred, since a newer version may not have it."""
@@ -178,22 +197,43 @@ class Relay:
         failure = ConnectError("4.4.1", "the next hop has no address")
         for address in self._endpoint.addresses():
             try:
-                sock = connect(address, self._settings.connect_timeout_s)
+                return self._reach(address)
             except ConnectError as error:
                 failure = error
-                continue
-            client = Client(self._hostname, self._protocol)
-            connection = Connection(sock, client, self._settings.timeout_s, self._turns)
-            self._open.add(connection)
-            if len(self._open) == 1:
-                self._sweeper.again(self._sweep)
-            connection.greet()
-            if client.failure is None:
-                self._working += 1
-                return connection
-            self._close(connection)
-            failure = ConnectError(client.failure.code, client.failure.text)
         raise failure
+
+    def _reach(self, address: Address) -> Connection:
+        """A connection to one address, ready for mail. Waits; raises `ConnectError`."""
+        tls = self._tls
+        is_optional = tls.level is Level.OPTIONAL
+        if is_optional and self._plain.get(address, 0.0) > monotonic():
+            tls = PLAIN
+        connection = self._greeted(address, tls)
+        failure = connection.client.failure
+        if failure is not None and connection.tls_failed and is_optional:
+            log.note("plaintext", relay=self._endpoint.label, address=str(address.target), reason=failure.text)
+            if len(self._plain) >= PLAIN_ADDRESSES:
+                self._plain.clear()
+            self._plain[address] = monotonic() + PLAIN_S
+            connection = self._greeted(address, PLAIN)
+            failure = connection.client.failure
+        if failure is not None:
+            raise ConnectError(failure.code, failure.text)
+        self._working += 1
+        return connection
+
+    def _greeted(self, address: Address, tls: Policy) -> Connection:
+        """A connection behind the greetings; closed where they failed. Waits; raises `ConnectError`."""
+        sock = connect(address, self._settings.connect_timeout_s)
+        client = Client(self._hostname, self._protocol, _ENCRYPTION.get(tls.level, Encryption.ALWAYS))
+        connection = Connection(sock, client, self._settings.timeout_s, self._turns)
+        self._open.add(connection)
+        if len(self._open) == 1:
+            self._sweeper.again(self._sweep)
+        connection.greet(tls)
+        if client.failure is not None:
+            self._close(connection)
+        return connection
 
     def _unreachable(self, work: Work, error: ConnectError) -> None:
         """A courier found no connection for its work."""
@@ -244,7 +284,7 @@ class Relay:
                 connection.expire()
 
 
-def _mail(message: Message, recipients: tuple[int, ...], client: Client) -> Mail:
+def _mail(message: Message, recipients: tuple[int, ...], client: Client, *, require_tls: bool) -> Mail:
     """The envelope for those `recipients`. SMTPUTF8 is dropped where it was declared, is not offered and not needed."""
     envelope = message.envelope
     addresses = [envelope.recipients[index] for index in recipients]
@@ -260,6 +300,7 @@ def _mail(message: Message, recipients: tuple[int, ...], client: Client) -> Mail
         smtputf8,
         envelope.binary,
         envelope.bare_newlines,
+        require_tls=require_tls,
     )
     dsn = envelope.dsn
     if dsn is None:
@@ -287,6 +328,7 @@ def _has_ascii_header(message: Message) -> bool:
 
 
 def make(settings: Settings, hostname: str, messages: Messages) -> Relay:
-    """The transport of kind smtp or lmtp; raises `ConfigError` when its host cannot be understood."""
+    """The transport of kind smtp or lmtp; raises `ConfigError` when its host or its authorities cannot be used."""
     protocol = Protocol.LMTP if settings.kind == "lmtp" else Protocol.SMTP
-    return Relay(Endpoint(settings.host), protocol, hostname.encode("ascii", "replace"), settings, messages)
+    name = hostname.encode("ascii", "replace")
+    return Relay(Endpoint(settings.host), protocol, name, settings, messages, fixed(settings))

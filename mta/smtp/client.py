@@ -3,6 +3,7 @@
 How a `Client` is driven: give it what arrives with `receive`, send what `take_output` returns, and look at `step`:
 
     READ     wait for bytes
+    TLS      shake hands on the connection, then call `secured`; all that is sent and received from there on is inside
     READY    nobody waits for anybody: `begin` a transaction, or leave the connection idle
     CONTENT  send what `take_output` returns, and the content behind it: stuffed, with its end
              (`mta.fastparse.Stuffer`), or where it is `chunked` just as it is; then call `content_sent`
@@ -11,6 +12,10 @@ How a `Client` is driven: give it what arrives with `receive`, send what `take_o
 When a transaction is over (`step` is READY or CLOSED), `verdicts` has one for each recipient. With PIPELINING
 (RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one before. BDAT
 (`mta.smtp.client_mail` says when) waits for all replies in either case, and is not sent where nobody was accepted.
+
+STARTTLS (RFC 3207) comes before everything else, as `Encryption` says. What the server announced before is forgotten
+then (RFC 3207 section 4.2), and bytes in plain text behind its reply end the connection: somebody else may have put
+them there.
 
 Codes are judged by their first digit (RFC 5321 section 4.2.1). 421 ends the connection wherever it comes. So does
 what no server may say: garbage, 250 to DATA, a reply nobody asked for. Recipients not decided by then are deferred. A
@@ -34,10 +39,19 @@ class Protocol(enum.Enum):
     LMTP = b"LHLO"
 
 
+class Encryption(enum.Enum):
+    """Whether to ask for TLS: never; where it is offered, going on without where it is not; or not to go on then."""
+
+    NEVER = enum.auto()
+    OFFERED = enum.auto()
+    ALWAYS = enum.auto()
+
+
 class Step(enum.Enum):
     """What is next; see the module's text."""
 
     READ = enum.auto()
+    TLS = enum.auto()
     READY = enum.auto()
     CONTENT = enum.auto()
     CLOSED = enum.auto()
@@ -47,6 +61,7 @@ class Step(enum.Enum):
 _GREETING = "the connection"
 _EXTENDED_HELLO = "EHLO"
 _HELLO = "HELO"
+_STARTTLS = "STARTTLS"
 _NOTHING = "nothing"
 _RESET = "RSET"
 _CONTENT = "the message"
@@ -77,6 +92,7 @@ class Client:
     """One connection's conversation."""
 
     __slots__ = (
+        "_encryption",
         "_expect",
         "_handlers",
         "_hostname",
@@ -88,15 +104,17 @@ class Client:
         "_reset_due",
         "_transaction",
         "chunked",
+        "encrypted",
         "failure",
         "replies",
         "step",
     )
 
-    def __init__(self, hostname: bytes, protocol: Protocol) -> None:
+    def __init__(self, hostname: bytes, protocol: Protocol, encryption: Encryption = Encryption.NEVER) -> None:
         """A connection that was just made: the server speaks first. `hostname` is our own name."""
         self._hostname = hostname
         self._protocol = protocol
+        self._encryption = encryption
         self._reader = ReplyReader()
         self._keywords: dict[bytes, bytes] = {}
         self._pipelining = False
@@ -104,6 +122,7 @@ class Client:
         self._expect = _GREETING
         self._transaction = _Transaction(0, [])
         self._reset_due = False  # the server may still have a transaction open
+        self.encrypted = False  # inside of TLS
         self.chunked = False  # the content of the current transaction goes by BDAT
         self.step = Step.READ
         self.failure: Verdict | None = None
@@ -112,6 +131,7 @@ class Client:
             _GREETING: self._greeting,
             _EXTENDED_HELLO: self._extended_hello,
             _HELLO: self._hello,
+            _STARTTLS: self._starttls,
             _NOTHING: self._violation,
             _RESET: self._reset,
             MAIL: self._mail,
@@ -146,6 +166,9 @@ class Client:
     def receive(self, data: bytes) -> None:
         """Take what arrived."""
         for reply in self._reader.feed(data):
+            if self.step is Step.TLS:
+                self._injected()
+                return
             self.replies += 1
             if reply.code == 421:  # RFC 5321 section 3.8: the server closes the connection
                 self._fail(Verdict(DEFERRED, reply.enhanced, self._in_reply(reply)))
@@ -153,12 +176,23 @@ class Client:
                 self._handlers[self._expect](reply)
             if self.step is Step.CLOSED:
                 return
-        if self._reader.error:
+        if self.step is Step.TLS and (self._reader.has_part or self._reader.error):
+            self._injected()
+        elif self._reader.error:
             self._fail(Verdict(DEFERRED, "4.5.0", f"{self._reader.error} (in reply to {self._expect})"))
+
+    def secured(self) -> None:
+        """The connection is inside of TLS now."""
+        self.encrypted = True
+        self._keywords = {}
+        self._say_hello()
+        self.step = Step.READ
 
     def lost(self, code: str, reason: str) -> None:
         """The connection is gone, or must be given up: `reason` as in "timed out", `code` 4.x.x."""
-        if self.step is not Step.CLOSED:
+        if self.step is Step.TLS:
+            self._fail(Verdict(DEFERRED, code, reason))
+        elif self.step is not Step.CLOSED:
             self._fail(Verdict(DEFERRED, code, f"{reason} (waiting for the reply to {self._expect})"))
 
     def begin(self, mail: Mail) -> None:
@@ -196,6 +230,10 @@ class Client:
 
     # --- commands
 
+    def _say_hello(self) -> None:
+        self._expect = _EXTENDED_HELLO
+        self._output = b"%b %b\r\n" % (self._protocol.value, self._hostname)
+
     def _send_next(self) -> None:
         """The next command, for a server without PIPELINING."""
         transaction = self._transaction
@@ -230,8 +268,7 @@ class Client:
         if reply.code // 100 != 2:
             self._refused(reply)
             return
-        self._expect = _EXTENDED_HELLO
-        self._output = b"%b %b\r\n" % (self._protocol.value, self._hostname)
+        self._say_hello()
 
     def _extended_hello(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
@@ -239,8 +276,9 @@ class Client:
                 keyword, _, value = line.strip().partition(b" ")
                 self._keywords[keyword.upper()] = value.strip()
             self._pipelining = b"PIPELINING" in self._keywords
-            self._over()
-        elif reply.code // 100 == 5 and self._protocol is Protocol.SMTP:  # RFC 5321 section 3.2
+            self._hello_done()
+        elif reply.code // 100 == 5 and self._protocol is Protocol.SMTP and not self.encrypted:
+            # RFC 5321 section 3.2
             self._expect = _HELLO
             self._output = b"HELO %b\r\n" % self._hostname
         else:
@@ -248,9 +286,31 @@ class Client:
 
     def _hello(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
-            self._over()
+            self._hello_done()
         else:
             self._refused(reply)
+
+    def _hello_done(self) -> None:
+        """Ready for mail, or for TLS first."""
+        if self.encrypted or self._encryption is Encryption.NEVER:
+            self._over()
+        elif b"STARTTLS" in self._keywords:
+            self._expect = _STARTTLS
+            self._output = b"STARTTLS\r\n"
+        elif self._encryption is Encryption.OFFERED:
+            self._over()
+        else:
+            self._fail(Verdict(DEFERRED, "4.7.4", "TLS is required, and the next hop does not offer it"))
+
+    def _starttls(self, reply: Reply) -> None:
+        if reply.code // 100 == 2:
+            self.step = Step.TLS
+        elif reply.code // 100 == 3:
+            self._violation(reply)
+        elif self._encryption is Encryption.OFFERED:
+            self._over()
+        else:
+            self._fail(Verdict(DEFERRED, "4.7.4", f"TLS is required, and the next hop refuses it: {reply.text}"))
 
     def _reset(self, reply: Reply) -> None:
         if reply.code // 100 == 2:
@@ -337,6 +397,9 @@ class Client:
 
     def _violation(self, reply: Reply) -> None:
         self._fail(Verdict(DEFERRED, "4.5.0", f"unexpected reply: {self._in_reply(reply)}"))
+
+    def _injected(self) -> None:
+        self._fail(Verdict(DEFERRED, "4.5.0", "bytes in plain text behind the reply to STARTTLS"))
 
     def _fail(self, verdict: Verdict) -> None:
         self._transaction.decide(verdict)

@@ -42,7 +42,8 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
     """An envelope to send. Addresses as on the wire, without brackets; `smtputf8` asks for that parameter.
 
     `size_bytes` is the length of the content. `binary` content is no sequence of lines; otherwise `bare_newlines` says
-    that it has to go through `mta.newlines.Normaliser` first. `ret`, `envid`, `notify` and `orcpt` are those of
+    that it has to go through `mta.newlines.Normaliser` first. `require_tls` asks for REQUIRETLS, and is
+    only for a server whose certificate was verified. `ret`, `envid`, `notify` and `orcpt` are those of
     `mta.envelope.Dsn`; the last two have an entry for each recipient, or none at all.
     """
 
@@ -57,6 +58,7 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
     envid: bytes = b""
     notify: Sequence[str] = ()
     orcpt: Sequence[bytes] = ()
+    require_tls: bool = False
 
 
 def ruled_out(mail: Mail, keywords: Keywords) -> Verdict | None:
@@ -69,6 +71,8 @@ def ruled_out(mail: Mail, keywords: Keywords) -> Verdict | None:
     # RFC 3030 section 3 leaves the choice between a conversion, which breaks signatures, and this.
     if mail.binary and not (b"BINARYMIME" in keywords and b"CHUNKING" in keywords):
         return Verdict(FAILED, "5.6.3", "the message is binary, and the next hop does not offer BINARYMIME")
+    if mail.require_tls and b"REQUIRETLS" not in keywords:  # RFC 8689 section 4.2.1
+        return Verdict(FAILED, "5.7.30", "the message requires TLS, and the next hop does not offer REQUIRETLS")
     return None
 
 
@@ -98,6 +102,8 @@ def _mail_parameters(mail: Mail, keywords: Keywords, *, dsn: bool) -> bytes:
         parameters += b" BODY=8BITMIME"
     if mail.smtputf8:
         parameters += b" SMTPUTF8"
+    if mail.require_tls:
+        parameters += b" REQUIRETLS"
     if dsn and mail.ret:
         parameters += b" RET=%b" % mail.ret.encode()
     if dsn and mail.envid:

@@ -72,6 +72,11 @@ class ReplyReader:
             self.error = f"a reply line of more than {LINE_BYTES} bytes"
         return replies
 
+    @property
+    def has_part(self) -> bool:
+        """Whether something has come of a reply that is not whole."""
+        return bool(self._rest or self._lines)
+
     def _line(self, line: bytes) -> Reply | None:
         """A line that is not, or may not be, a reply by itself."""
         line = line.removesuffix(b"\r")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gevent
 from gevent import socket as gsocket
+from gevent import ssl
 from gevent.event import Event
 
 DEADLINE_S = 10
@@ -62,6 +63,14 @@ class Hop:
     def pipelined(self) -> int:
         """Commands that have arrived and were not heard."""
         return self._buffer.count(b"\r\n")
+
+    def unhear(self, line: bytes) -> None:
+        """Have a command heard once more."""
+        self._buffer = line + b"\r\n" + self._buffer
+
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Be the server in a handshake. Raises `OSError`."""
+        self.socket = context.wrap_socket(self.socket, server_side=True)
 
     def linger(self) -> None:
         """Say nothing more; until the other side closes."""
@@ -161,6 +170,10 @@ class Polite:
     def __call__(self, hop: Hop) -> None:
         """Serve one connection."""
         hop.say(self.replies.get("CONNECT", "220 hop.example ESMTP"))
+        self.serve(hop)
+
+    def serve(self, hop: Hop) -> None:
+        """What follows the greeting."""
         sender, recipients = b"", []
         while line := hop.hear():
             self.commands.append(line)

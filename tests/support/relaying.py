@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import gevent
 from gevent.event import Event
@@ -37,16 +37,26 @@ class Relaying:
         timeout_s: float = DEADLINE_S,
         concurrency: int = 20,
         unix_path: Path | None = None,
+        **settings: Any,
     ) -> NextHop:
-        """Start a next hop that plays `script`, and a transport for it."""
+        """Start a next hop that plays `script`, and a transport for it; `settings` are further ones of it."""
         hop = NextHop(script, unix_path)
         self._closing.append(hop.close)
-        self.use(hop.host, kind=kind, timeout_s=timeout_s, concurrency=concurrency)
+        self.use(hop.host, kind=kind, timeout_s=timeout_s, concurrency=concurrency, **settings)
         return hop
 
-    def use(self, host: str, *, kind: Kind = "smtp", timeout_s: float = DEADLINE_S, concurrency: int = 20) -> None:
+    def use(
+        self,
+        host: str,
+        *,
+        kind: Kind = "smtp",
+        timeout_s: float = DEADLINE_S,
+        concurrency: int = 20,
+        **more: Any,
+    ) -> None:
         """Make a transport for `host`."""
-        settings = Settings(kind, host=host, timeout_s=timeout_s, connect_timeout_s=timeout_s, concurrency=concurrency)
+        limits = {"timeout_s": timeout_s, "connect_timeout_s": timeout_s, "concurrency": concurrency}
+        settings = Settings(kind, host=host, **limits, **more)
         self.transport = relay.make(settings, "me.example", FakeMessages(self.messages))
         self._closing.append(self.transport.close)
 

@@ -1,0 +1,179 @@
+"""TLS on the way out: how much of it a transport wants, and the client's side of a session, without a socket.
+
+At the levels `optional` and `required` any certificate is taken: whoever can change what is sent between the hosts can
+take its place. `verify` wants one from a known authority, for the name of the next hop (RFC 6125 section 6.4).
+"""
+
+import enum
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+
+from mta import pem
+from mta.config import Transport as Settings
+from mta.endpoint import Unix, parse_next_hop
+from mta.errors import ConfigError, PeerError
+from mta.tls_facts import TlsFacts
+
+HANDSHAKE_BYTES = 131072  # of a server, in a handshake: a chain of certificates (OpenSSL takes 100 KiB) fits
+UNSENT_BYTES = 4096  # of answers to key updates, that wait for what we say next to go with it
+RECORD_BYTES = 16384  # of plain text in a record (RFC 8446 section 5.1)
+
+CIPHERS = "DEFAULT"
+"""OpenSSL's list, for TLS 1.2. A server chooses; one that has nothing better than a key without forward secrecy would
+be sent plain text instead."""
+
+
+class Level(enum.Enum):
+    """How much TLS; the values are those of the configuration."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+    VERIFY = "verify"
+
+
+class TlsFailure(PeerError):
+    """The handshake, or a record behind it, is not as it must be; the connection is of no more use."""
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What one next hop gets. `name` is what it is asked for (SNI), and what its certificate must have to be verified.
+
+    `context` is None at the level NONE only.
+    """
+
+    level: Level
+    context: ssl.SSLContext | None = None
+    name: str = ""
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether a session that comes about is with the server that is meant."""
+        return self.level is Level.VERIFY
+
+
+PLAIN = Policy(Level.NONE)
+
+
+def level_of(settings: Settings) -> Level:
+    """The level of a transport: what it says, or the default, which is optional for SMTP over a network."""
+    if settings.tls != "default":
+        return Level(settings.tls)
+    is_local = settings.kind == "lmtp" or settings.host.startswith("unix:")
+    return Level.NONE if is_local else Level.OPTIONAL
+
+
+def fixed(settings: Settings) -> Policy:
+    """What a configured host gets. Reads the authorities; raises `ConfigError` when they cannot be read."""
+    level = level_of(settings)
+    if level is Level.NONE:
+        return PLAIN
+    hop = parse_next_hop(settings.host)
+    name = settings.tls_name or ("" if isinstance(hop, Unix) else hop.host)
+    return Policy(level, make_context(level, settings.tls_ca), name)
+
+
+def make_context(level: Level, authorities: str) -> ssl.SSLContext:
+    """A context for sessions of that level; `authorities` is a PEM file, or empty for the system's.
+
+    Reads files, for VERIFY; raises `ConfigError` when they cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996 section 3
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_ciphers(CIPHERS)
+    if level is not Level.VERIFY:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        if authorities:
+            context.load_verify_locations(authorities)
+        else:
+            context.load_default_certs()
+    except OSError as error:  # what OpenSSL says is one, too
+        raise ConfigError([f"tls_ca {authorities}: {error.strerror or error}"]) from None
+    return context
+
+
+class Session:
+    """One session: bytes of the connection in and out, plain text out and in. Nothing here waits."""
+
+    def __init__(self, context: ssl.SSLContext, name: str) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+        self._taken_bytes = 0
+        self.is_over = False  # the server has ended it
+        self.facts = TlsFacts("", "", 0)
+
+    def shake(self, data: bytes) -> bool:
+        """Go on with the handshake, with what came; returns whether it is done. Raises `TlsFailure`.
+
+        In either case, `take_output` has something to send.
+        """
+        self._taken_bytes += len(data)
+        self._incoming.write(data)
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            if self._taken_bytes > HANDSHAKE_BYTES:
+                raise TlsFailure("the handshake does not end") from None
+            return False
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            raise TlsFailure(_why(error)) from None
+        name, _, bits = self._tls.cipher() or ("", "", 0)
+        self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
+        return True
+
+    def take_output(self) -> bytes:
+        """What is to be sent, besides what `encrypt` gives: of the handshake, or an alert that tells why it ended."""
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> bytes:
+        """The plain text that is whole with what came. Raises `TlsFailure`."""
+        self._incoming.write(data)
+        pieces = []
+        try:
+            while not self.is_over:
+                piece = self._tls.read(RECORD_BYTES)
+                self.is_over = not piece
+                pieces.append(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.is_over = True
+        except ssl.SSLError as error:
+            raise TlsFailure(_why(error)) from None
+        if self._outgoing.pending > UNSENT_BYTES:
+            raise TlsFailure("too many key updates")
+        return b"".join(pieces)
+
+    def encrypt(self, pieces: Sequence[bytes]) -> bytes:
+        """What to send for plain text. Raises `TlsFailure`."""
+        rest = memoryview(b"".join(pieces))
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as error:
+            raise TlsFailure(_why(error)) from None
+        return self._outgoing.read()
+
+    def finish(self, last: bytes) -> bytes:
+        """What to send for `last` and the end of the session; the server's answer is not waited for."""
+        with suppress(TlsFailure, ssl.SSLError):
+            data = self.encrypt((last,)) if last else b""
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
+            return data + self._outgoing.read()
+        return b""
+
+
+def _why(error: ssl.SSLError) -> str:
+    """A word, and where the certificate is at fault what about it; printable, whatever the server sent."""
+    word = pem.reason(error)
+    detail = getattr(error, "verify_message", "")
+    return f"{word}: {detail}" if detail else word
