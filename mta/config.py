@@ -225,7 +225,8 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     """A way to hand messages on."""
 
     kind: Annotated[
-        Literal["maildir", "lmtp", "smtp", "discard", "fail"], Meta(description="what it does", examples=["maildir"])
+        Literal["maildir", "lmtp", "smtp", "pipe", "discard", "fail"],
+        Meta(description="what it does", examples=["maildir"]),
     ]
     path: Annotated[
         str,
@@ -237,14 +238,18 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[
         str, Meta(description='lmtp and smtp: "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path"')
     ] = ""
-    concurrency: Annotated[Count, Meta(description="connections to one destination at once, per delivery worker")] = 20
+    concurrency: Annotated[
+        Count, Meta(description="connections to one destination at once, or commands, per delivery worker")
+    ] = 20
     rate: Annotated[
         float, Meta(ge=0, le=1_000_000, description="messages a second that go this way, at most; 0 is any number")
     ] = 0.0
     destination_rate: Annotated[
         float, Meta(ge=0, le=1_000_000, description="messages a second to one destination, at most; 0 is any number")
     ] = 0.0
-    timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a reply, in seconds")] = 300.0
+    timeout_s: Annotated[
+        Seconds, Meta(description="lmtp and smtp: wait for a reply; pipe: longest run of a command; in seconds")
+    ] = 300.0
     connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0
     tls: Annotated[
         Literal["default", "none", "optional", "required", "verify"],
@@ -264,6 +269,25 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
             "the system's"
         ),
     ] = ""
+    command: Annotated[
+        list[str],
+        Meta(
+            description="pipe: program (an absolute path) and arguments; {sender}, {recipient}, {local}, {domain}, "
+            "{queue_id} and {size} (in bytes) are replaced in the arguments. There is no shell"
+        ),
+    ] = field(default_factory=list)
+    per: Annotated[
+        Literal["recipient", "message"],
+        Meta(
+            description="pipe: one run for each recipient, or one for up to 64 recipients of a message; an argument "
+            "with {recipient}, {local} or {domain} is then there once for each"
+        ),
+    ] = "recipient"
+    envelope_fields: Annotated[
+        bool,
+        Meta(description="pipe: begin the content with Return-Path and, for a single recipient, Delivered-To"),
+    ] = True
+    line_end: Annotated[Literal["lf", "crlf"], Meta(description="pipe: how lines of the content end")] = "lf"
     code: Annotated[
         str,
         Meta(description='fail: enhanced status code (RFC 3463) of every recipient; one that begins with "4." defers'),

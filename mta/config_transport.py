@@ -4,7 +4,7 @@ As in `mta.config_check`, what could not be read is `None` or has its default, a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,28 @@ PLACEHOLDERS = ("domain", "local")  # of a path
 TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
 
 # Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
-NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp")}
+NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp"), "command": ("pipe",)}
 USED_BY = {
     **NEEDED_BY,
     "tls": ("lmtp", "smtp"),
     "tls_name": ("lmtp", "smtp"),
     "tls_ca": ("lmtp", "smtp"),
+    "per": ("pipe",),
+    "envelope_fields": ("pipe",),
+    "line_end": ("pipe",),
     "code": ("fail",),
     "text": ("fail",),
 }
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "csh", "tcsh", "fish", "busybox")
+ARGUMENTS = ("sender", "recipient", "local", "domain", "queue_id", "size")  # what may stand in braces in a command
+COMMAND_CONCURRENCY = 1000  # a thread and a process each
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,251}[A-Za-z0-9_])?")
 _CODE = re.compile(r"[45]\.[0-9]{1,3}\.[0-9]{1,3}")
 _LINE = re.compile(rf"[ -~]{{1,{TEXT_CHARACTERS}}}")
-_DEFAULTS = {field.name: field.default for field in fields(Transport)}
+_ARGUMENT = re.compile(r"\{([a-z_]+)\}")
+_DEFAULTS = {field.name: field.default for field in fields(Transport)} | {"command": []}
 
 
 def check(transports: dict[str, Transport | None]) -> Iterator[Fault]:
@@ -75,6 +82,10 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
         except ValueError as error:
             yield (*path, "host"), f"{shown(transport.host)} given; {error} is allowed"
     yield from _tls(path, transport)
+    if transport.kind == "pipe":
+        yield from _command((*path, "command"), transport.command)
+        if transport.concurrency > COMMAND_CONCURRENCY:
+            yield (*path, "concurrency"), f"{transport.concurrency} given; {COMMAND_CONCURRENCY} commands at most"
     if not _CODE.fullmatch(transport.code):
         yield (*path, "code"), f'{shown(transport.code)} given; a status code like "5.1.1" or "4.2.1" is allowed'
     if not _LINE.fullmatch(transport.text):
@@ -99,3 +110,30 @@ def _template(path: KeyPath, template: str) -> Iterator[Fault]:
     first = min((template.find(f"{{{name}}}") for name in PLACEHOLDERS if f"{{{name}}}" in template), default=-1)
     if first >= 0 and {".", ".."} & set(template[first:].split("/")):
         yield path, f"{shown(template)}: neither . nor .. is allowed behind a placeholder"
+
+
+def _command(path: KeyPath, command: Sequence[str | None]) -> Iterator[Fault]:
+    program = command[0] if command else None
+    if program is not None and (not program.startswith("/") or _ARGUMENT.search(program)):
+        yield (*path, 0), f"{shown(program)} given; the absolute path of a program is needed"
+    for number, argument in enumerate(command):
+        if argument is None:
+            continue
+        if "\0" in argument:
+            yield (*path, number), "no NUL is allowed"
+        found = [match[1] for match in _ARGUMENT.finditer(argument)] if number else []
+        for name in found:
+            if name not in ARGUMENTS:
+                known = ", ".join(f"{{{each}}}" for each in ARGUMENTS)
+                yield (*path, number), f"{shown(argument)} has {{{name}}}; what is replaced is {known}"
+        if set(found) & set(ARGUMENTS) and _is_script(program, command[number - 1]):
+            yield (
+                (*path, number),
+                f'{{{found[0]}}} in a script would be run as a part of it; add it as an argument, use "$1"',
+            )
+
+
+def _is_script(program: str | None, option: str | None) -> bool:
+    """Whether the argument behind `option` is read by a shell as a script."""
+    is_shell = program is not None and program.rpartition("/")[2] in SHELLS
+    return is_shell and option is not None and re.fullmatch(r"-[a-z]*c", option) is not None

@@ -42,6 +42,34 @@ def faults(lines: str) -> list[str]:
         ('kind = "fail"\ntext = "a\\nb"\ncode = "2.0.0"', ["2: text: ", "3: code: "]),
         ('kind = "fail"\ntext = ""', ['2: text: "" given; ASCII, 200 characters at most, is allowed']),
         ('kind = "discard"\ncode = "4.0.0"', ["2: code: is of no use with kind discard; it is for fail"]),
+        ('kind = "pipe"', ["0: command: is missing; kind pipe needs it"]),
+        ('kind = "pipe"\ncommand = "cat"', ['2: command: "cat" given; a list, of a text each is allowed']),
+        ('kind = "pipe"\ncommand = [\n"cat"]', ['3: command[0]: "cat" given; the absolute path of a program']),
+        ('kind = "pipe"\ncommand = ["/bin/{local}"]', ['2: command[0]: "/bin/{local}" given; the absolute path']),
+        (
+            'kind = "pipe"\ncommand = [\n"/bin/x",\n"{user}", 7, "a\\u0000"]',
+            [
+                "4: command[2]: 7 given; a text is allowed",
+                '4: command[1]: "{user}" has {user}; what is replaced is {sender}, {recipient}, {local}, {domain}',
+                "4: command[3]: no NUL is allowed",
+            ],
+        ),
+        (
+            'kind = "pipe"\ncommand = ["/bin/sh", "-ec", "cat > {local}"]',
+            ["2: command[2]: {local} in a script would be run as a part of it; add it as an argument"],
+        ),
+        (
+            'kind = "pipe"\ncommand = ["/bin/cat"]\nper = "mail"\nline_end = "cr"\nenvelope_fields = 1',
+            ['3: per: "mail" given; one of', '4: line_end: "cr" given; one of', "5: envelope_fields: 1 given; true or"],
+        ),
+        ('kind = "pipe"\ncommand = ["/bin/cat"]\nconcurrency = 1001', ["3: concurrency: 1001 given; 1000 commands"]),
+        (
+            'kind = "smtp"\nhost = "x:25"\ncommand = ["/bin/cat"]\nper = "message"\nline_end = "crlf"',
+            [
+                f"{n}: {key}: is of no use with kind smtp; it is for pipe"
+                for n, key in ((3, "command"), (4, "per"), (5, "line_end"))
+            ],
+        ),
     ],
 )
 def test_faults(lines: str, expected: list[str]) -> None:
@@ -51,6 +79,13 @@ def test_faults(lines: str, expected: list[str]) -> None:
         assert fault.startswith(begin), found
 
 
-@pytest.mark.parametrize("lines", ['kind = "fail"', 'kind = "fail"\ncode = "4.2.1"\ntext = "Later."'])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        'kind = "pipe"\ncommand = ["/bin/sh", "-c", "cat > \\"$1\\"; awk { print }", "x", "{local}"]\nper = "message"',
+        'kind = "fail"',
+        'kind = "fail"\ncode = "4.2.1"\ntext = "Later."',
+    ],
+)
 def test_good_ones(lines: str) -> None:
     assert read(lines).transport["x"].kind in lines

@@ -1,23 +1,31 @@
 """Hands messages on. A process of its own, stateless: what it has in hand when it dies is handed out again.
 
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
-is one message for some of its recipients by one transport. There is one file a transport: `discard`; `maildir`, with
-`mailbox` for the folders and `disk` for the system calls; and `relay` for SMTP and LMTP, with `endpoint` for the
+is one message for some of its recipients by one transport. There is one file a transport: `discard`; `fail`; `maildir`,
+with `mailbox` for the folders and `disk` for the system calls; `pipe`, with `command` for arguments and exit codes and
+`child` for a run; and `relay` for SMTP and LMTP, with `endpoint` for the
 address of the next hop, `peer` for a connection, `tls` for what may be around it,
 `framing` for the form that content has on it and `turns` for when
 it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
 remembers what was delivered. `main` joins them.
 
 Where this package waits
-    One greenlet receives jobs. Discard ends its jobs on the spot. Maildir hands whole batches to native threads,
-    because a sync blocks. SMTP and LMTP have a greenlet for each connection, which waits for its socket and nothing
-    else; every wait has a deadline, kept by one timer for all connections.
+    One greenlet receives jobs. Discard and fail end their jobs on the spot. What blocks, a sync or a command, is for
+    native threads (`threads`): maildir hands them whole batches, pipe one job each. SMTP and LMTP have a greenlet for
+    each connection, which waits for its socket and nothing else; every wait has a deadline, kept by one timer for all
+    connections.
 
 What is stored
     A file of a maildir begins with `Return-Path: <sender>` and `Delivered-To: recipient`, each ended by CR LF; then
     follows the message byte for byte as it stands in the spool, CR LF included: nothing is turned into local line
     ends. Each recipient gets a file of its own, even where two share a mailbox. The outcome is reported after the
     file, its name and every folder made for it are on disk.
+
+What a command gets
+    Return-Path and Delivered-To (by setting), then the message, with LF or CR LF at the ends of lines; the file that is
+    its input is complete before it starts. It runs in a session of its own with an empty environment but for PATH, in
+    the folder `/`, as the user of this process. A worker that is killed leaves its commands running; one that ends in
+    good order ends them first.
 
 What is sent
     SMTP and LMTP pass on what the sender asked for as far as the next hop offers it: DSN, SMTPUTF8, 8BITMIME. Content

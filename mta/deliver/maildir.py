@@ -19,6 +19,7 @@ from time import time_ns
 
 from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, Work
 from mta.deliver.disk import Disk
+from mta.deliver.fields import envelope_fields
 from mta.deliver.mailbox import Layout, Mailbox, Mailboxes, open_root
 from mta.deliver.messages import Message, Messages
 from mta.deliver.threads import Ended, Threads
@@ -41,7 +42,6 @@ _ERROR_CODES = {
     errno.ENAMETOOLONG: "4.3.5",
     errno.EXDEV: "4.3.5",
 }
-_CONTROLS = bytes.maketrans(bytes([*range(32), 127]), b"?" * 33)
 
 
 class Names:
@@ -94,10 +94,7 @@ class Group:
         """Write one file into `tmp`. The disk's failures are noted; raises `SpoolError` when the message is damaged."""
         envelope = message.envelope
         recipient = envelope.recipients[file.recipient]
-        head = b"Return-Path: <%b>\r\nDelivered-To: %b\r\n" % (
-            envelope.sender.translate(_CONTROLS),
-            recipient.translate(_CONTROLS),
-        )
+        head = envelope_fields(envelope, file.recipient)
         try:
             mailbox = self._mailboxes.open(recipient)
             fd = self._disk.create(file.name, mailbox.tmp_fd)

@@ -17,7 +17,7 @@ from gevent.socket import wait_read
 from mta import fastparse, ipc, log
 from mta.child import ChildContext
 from mta.config import Config
-from mta.deliver import maildir, relay
+from mta.deliver import maildir, pipe, relay
 from mta.deliver.attempt import Transport
 from mta.deliver.discard import Discard
 from mta.deliver.fail import Fail
@@ -40,6 +40,8 @@ def make_transports(config: Config) -> dict[str, Transport]:
             made[name] = Discard()
         elif settings.kind == "fail":
             made[name] = Fail(settings.code, settings.text, SpoolMessages(spool))
+        elif settings.kind == "pipe":
+            made[name] = pipe.make(settings, home, spool)
         elif settings.kind == "maildir":
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
         else:
@@ -50,7 +52,8 @@ def make_transports(config: Config) -> dict[str, Transport]:
 def serve(context: ChildContext, config: Config) -> None:
     """Work until told to end. Blocks; raises `ConfigError` or `OSError` when a transport cannot be set up."""
     folder = os.path.join(config.spool, "qmgr")
-    link = Link(lambda: ipc.connect(folder, ipc.Hello("deliver", os.getpid())), make_transports(config))
+    transports = make_transports(config)
+    link = Link(lambda: ipc.connect(folder, ipc.Hello("deliver", os.getpid())), transports)
     ending: AsyncResult[float] = AsyncResult()
     gevent.signal_handler(signal.SIGTERM, ending.set, GRACE_S)
     gevent.signal_handler(signal.SIGINT, ending.set, 0.0)
@@ -65,6 +68,9 @@ def serve(context: ChildContext, config: Config) -> None:
     ticking.stop()
     if grace_s:
         link.drain(grace_s)
+    else:
+        for transport in transports.values():
+            transport.close()
 
 
 def main() -> int:

@@ -79,8 +79,8 @@ class LargeMessage:
 class SpoolMessages:
     """Reads from a spool on disk."""
 
-    def __init__(self, root: Path) -> None:
-        self._reader = MessageReader(root, open_segments=SEGMENTS_OPEN)
+    def __init__(self, root: Path, open_segments: int = SEGMENTS_OPEN) -> None:
+        self._reader = MessageReader(root, open_segments=open_segments)
 
     def read(self, location: int) -> Message:
         """The message at `location`. Blocks for a read of the disk; raises `SpoolError`."""

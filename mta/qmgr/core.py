@@ -30,15 +30,16 @@ RETRY_S = 1.0  # after a failure of the journal
 LOOK_S = 1.0  # between looks for new and for abandoned shards
 MOVE_S = 5.0  # between looks for segments with few survivors
 
-CONNECTION_WINDOW = 8  # messages in flight per connection of smtp and lmtp: one at work, others coming and going
+CONNECTION_WINDOW = 8  # messages in flight per connection or command: one at work, others coming and going
 BATCH_WINDOW = 2048  # messages in flight for transports that work in batches
 
 
 def terms(transport: Transport) -> Terms:
     """What a transport allows. Those that work in batches need not find out how much they can take."""
     is_client = transport.kind in ("smtp", "lmtp")
+    takes_one_by_one = is_client or transport.kind == "pipe"
     return Terms(
-        window=transport.concurrency * CONNECTION_WINDOW if is_client else BATCH_WINDOW,
+        window=transport.concurrency * CONNECTION_WINDOW if takes_one_by_one else BATCH_WINDOW,
         initial=INITIAL if is_client else BATCH_WINDOW,
         rate=transport.rate,
         destination_rate=transport.destination_rate,

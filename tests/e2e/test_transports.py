@@ -1,0 +1,64 @@
+"""Each further kind of transport in a whole `mta run`."""
+
+import smtplib
+from pathlib import Path
+from typing import Any
+
+from tests.support.server import Server
+
+CONTENT = b"Subject: hello\r\n\r\nHello.\r\n.dot\r\n"
+
+
+def send(server: Server, *recipients: str, content: bytes = CONTENT, sender: str = "sender@example.com") -> None:
+    with smtplib.SMTP(*server.address) as smtp:
+        smtp.sendmail(sender, recipients, content)
+
+
+def routed(transports: dict[str, Any], **routes: str) -> dict[str, Any]:
+    """Settings with a route for each user, and everybody else into maildirs."""
+    return {
+        "transport": {"store": {"kind": "maildir", "path": "mail/{domain}/{local}"}, **transports},
+        "route": [
+            *({"recipients": [f"{user}@example.org"], "transport": name} for user, name in routes.items()),
+            {"recipients": ["*"], "transport": "store"},
+        ],
+    }
+
+
+def test_pipe(tmp_path: Path) -> None:
+    """A command for each recipient; what it says is what the queue and the log tell."""
+    command = tmp_path / "deliver"
+    command.write_text(f'#!/bin/sh\ntest "$1" = full && {{ echo "no room"; exit 75; }}\ncat > "{tmp_path}/$1.$2"\n')
+    command.chmod(0o755)
+    transport = {"kind": "pipe", "command": [str(command), "{local}", "{queue_id}"]}
+    with Server(tmp_path / "server", routed({"run": transport}, joe="run", full="run")) as server:
+        send(server, "joe@example.org", "full@example.org", "ann@example.org")
+        server.until(lambda: list(tmp_path.glob("joe.*")) and server.stats()["waiting"] == 1, "a file and a deferral")
+        (file,) = tmp_path.glob("joe.*")
+        assert file.suffix[1:] == server.ask("list")[0]["id"]
+        server.until(lambda: len(server.delivered()) == 1, "the other recipient's file")
+        waiting = server.ask("list")[0]
+        assert "no room" in str(waiting)
+    lines = file.read_bytes().split(b"\n")
+    assert lines[:2] == [b"Return-Path: <sender@example.com>", b"Delivered-To: joe@example.org"]
+    assert lines[2].startswith(b"Received: ")
+    assert file.read_bytes().endswith(CONTENT.replace(b"\r\n", b"\n"))
+    assert "command failed, temporary failure: no room" in server.log.read_text()
+
+
+def test_fail(tmp_path: Path) -> None:
+    """Configured words reach the log, and what is temporary waits."""
+    transports = {
+        "gone": {"kind": "fail", "code": "5.1.6", "text": "Moved away"},
+        "later": {"kind": "fail", "code": "4.2.1", "text": "Mailbox is being moved"},
+    }
+    with Server(tmp_path, routed(transports, old="gone", moving="later")) as server:
+        send(server, "old@example.org", "ann@example.org", sender="")
+        send(server, "moving@example.org")
+        server.until(lambda: server.stats()["waiting"] == 1 and len(server.delivered()) == 1, "one of each")
+        assert "Mailbox is being moved" in str(server.ask("list"))
+        server.until(lambda: "Moved away" in server.log.read_text(), "a line of the log")
+    failed = [line for line in server.log.read_text().splitlines() if "event=failed" in line]
+    assert len(failed) == 1
+    assert "to=old@example.org" in failed[0]
+    assert "5.1.6" in failed[0]
