@@ -28,18 +28,21 @@ IO = (
     "signal",
 )
 
+PURE = (*GEVENT, *IO, "datetime", "random")
+
 # For each package of ours, the modules of ours that it may import (itself apart); a package stands for all in it.
 ALLOWED = {
     "smtp": ("errors", "fastparse"),
     "policy": ("smtp", "errors"),
     "dsn": ("smtp.xtext",),
     "spool": ("errors", "envelope"),
+    "dns": (),
     "server": (
         *("smtp", "policy", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
         *("networks", "newlines", "pem", "tls_facts", "tls_file"),
     ),
-    "qmgr": ("spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
+    "qmgr": ("dsn", "spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
@@ -61,6 +64,9 @@ FORBIDDEN = {
     "": GEVENT,  # the modules at the top
 }
 FORBIDDEN_IN = {
+    **dict.fromkeys((f"dns.{name}" for name in ("name", "message", "answer", "cache", "upstreams", "settings")), PURE),
+    "dns.exchange": ("time", "datetime", "random"),
+    "dns.stub": ("time", "datetime"),
     "qmgr.scheduler": ("time", "datetime", "random"),
     "qmgr.pacing": ("time", "datetime", "random"),
 }
