@@ -111,6 +111,8 @@ class TlsStream:
             for start in range(RESERVE_BYTES, RESERVE_BYTES + count, PIECE_BYTES):
                 self._incoming.write(view[start : min(start + PIECE_BYTES, RESERVE_BYTES + count)])
                 at = self._decrypt(view, at)
+            if not at and self._outgoing.pending:
+                self._stream.send(self._outgoing.read(), deadline_at)  # the client may wait for it: no renegotiation
         return at
 
     def send(self, data: bytes, deadline_at: float) -> None:

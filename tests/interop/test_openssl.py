@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,3 +222,22 @@ class TestReplacedCertificates:
         server.until(
             lambda: greet(server, "starttls").subject == subject(issued.other.certificate), "the new certificate"
         )
+
+
+def test_renegotiation_is_refused_and_not_left_hanging(front: Front) -> None:
+    """TLS 1.2 lets a client ask for a new handshake at any time; the answer must not wait for our next words."""
+    command = ["openssl", "s_client", "-connect", f"{HOST}:{front.ports['implicit']}", "-tls1_2", "-crlf"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        for line in client.stdout:
+            if line.startswith(b"220 "):
+                break
+        client.stdin.write(b"R\n")  # s_client takes it as a command
+        try:
+            assert client.wait(20) != 0
+        finally:
+            client.kill()
+        assert b"no renegotiation" in client.stdout.read()
