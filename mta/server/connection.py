@@ -79,6 +79,7 @@ class Connection:
         except Draining:
             reason = self._last_word(replies.R421_SHUTDOWN)
         except entrance.Misled as error:
+            log.connect(self.client.session_id, self.client.text, self._door.address)
             reason = str(error)
         except TlsFailure as error:
             log.tls_failed(self.client.session_id, self.client.text, error.reason)
@@ -271,7 +272,7 @@ class Connection:
 
     def _on_sender(self, event: Sender) -> None:
         shared = self._shared
-        if shared.writer.unhealthy() is not None:
+        if shared.writer.unhealthy() is not None or event.size_bytes > shared.free_bytes:
             self._session.refuse(replies.R452_STORAGE)
         elif not shared.has_memory():
             self._session.refuse(replies.R452_BUSY)

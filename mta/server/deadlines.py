@@ -1,4 +1,4 @@
-"""Deadlines of all connections, looked at once a second.
+"""What is looked at once a second: the deadlines of all connections, stress, the disk.
 
 A timer of its own for each wait would cost every command two operations on the loop's heap; the deadlines are
 minutes, so a second does not matter. The cost is one comparison a connection and second.
@@ -28,6 +28,7 @@ class Deadlines:
         """One look at all connections."""
         shared = self._shared
         now_s = shared.clock.now_s = monotonic()
+        shared.look_at_disk()
         is_stressed = shared.is_crowded()
         if is_stressed != shared.is_stressed:
             shared.is_stressed = is_stressed

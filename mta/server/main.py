@@ -53,10 +53,13 @@ class Worker:
 
     def __init__(self, context: ChildContext, config: Config) -> None:
         self._stopped = gevent.event.Event()
-        writer = SpoolWriter(Path(config.spool), wake_fd=context.wake_fd)
+        root = Path(config.spool)
+        writer = SpoolWriter(root, wake_fd=context.wake_fd)
         tls = TlsContexts(context.tls_fd, config.tls)
         clients = ClientTable(context.clients_fd)
-        self._shared = Shared(writer, GroupCommit(writer), Clock(monotonic()), config.limits, clients=clients, tls=tls)
+        self._shared = Shared(
+            root, writer, GroupCommit(writer), Clock(monotonic()), config.limits, clients=clients, tls=tls
+        )
         self._deadlines = Deadlines(self._shared)
         domains = LocalDomains(config.domains.local, config.hostname)
         doors = [Door(listen, config, domains, has_tls=tls.available) for listen in config.listen]

@@ -95,6 +95,7 @@ class Bench:
         self.tls = Tls()
         self._clients_fd = clients_file.create()
         self.shared = Shared(
+            self.root,
             self.writer,
             GroupCommit(self.writer),
             Clock(monotonic()),

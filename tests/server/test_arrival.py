@@ -166,6 +166,17 @@ def test_a_worker_without_memory_or_spool_takes_nobody(bench, monkeypatch):
     bench.connect().read_until(GREETING)
 
 
+def test_a_message_that_the_disk_has_no_room_for_is_refused_before_it_comes(bench, greeted):
+    peer = greeted()
+    deadlines = Deadlines(bench.shared)
+    in_hub(deadlines.sweep)
+    deadlines.stop()
+    assert 0 < bench.shared.free_bytes < 1 << 60
+    bench.shared.free_bytes = 5000
+    assert peer.ask(b"MAIL FROM:<a@example.com> SIZE=5001").startswith(b"452 4.3.1 Out of storage")
+    assert peer.ask(b"MAIL FROM:<a@example.com> SIZE=5000").startswith(b"250 ")
+
+
 def test_stress_sends_the_idle_away_and_passes(bench):
     bench.with_limits(connections=4, stress_timeout_s=10.0)
     deadlines = Deadlines(bench.shared)
