@@ -12,9 +12,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
 PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd openssl curl
-# Exim's package and Postfix's exclude each other, and HAProxy's would start it at each boot. So these are only unpacked;
-# the libraries are those that they need.
-UNPACKED := exim4-daemon-light haproxy
+# Exim's package and Postfix's exclude each other, and the others' would start them at each boot. So these are only
+# unpacked; the libraries are those that they need.
+UNPACKED := exim4-daemon-light haproxy unbound nsd
+PEERS += ldnsutils libevent-2.1-7 libfstrm0 libnghttp2-14 libprotobuf-c1 libpython3.11
 PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0 liblua5.3-0 libopentracing-c-wrapper0
 
 .PHONY: run test interop bench lint fmt docs clean build peers packages
@@ -77,7 +78,7 @@ packages:
 	$$sudo apt-get update -qq && \
 	$$sudo env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends $$missing
 
-.peers/unpacked: | packages
+.peers/unpacked: Makefile | packages
 	@command -v apt-get >/dev/null || { echo "make interop needs Debian packages: $(UNPACKED)" >&2; exit 1; }
 	rm -rf .peers
 	mkdir .peers
