@@ -7,9 +7,11 @@ The way of a message:
 
 - `intake` follows the shards of the log: the log is the incoming queue. What has not been read costs no memory.
 - `active` holds the messages in hand, at most `queue.active` of them and five times as many recipients. One message
-  becomes a job per transport and `mta.ipc.RECIPIENTS_PER_JOB` recipients.
-- `scheduler` decides which job goes to which delivery worker, with the windows of `pacing`. Both are pure: time is an
-  argument.
+  becomes a job per destination and `mta.ipc.RECIPIENTS_PER_JOB` recipients.
+- `scheduler` decides which job goes to which delivery worker: in turns over transports and destinations, whose jobs
+  stand in `lines`, within the windows and rates of `pacing`. All are pure: time is an argument.
+- `shares` tells which slow destinations hold too much of a full active set; `parking` puts that aside in the journal,
+  and takes it back when their lines are nearly empty.
 - `peers` are the delivery workers, and the clients that `control` answers. A worker that goes away gives its jobs back.
 - `retry` says when a deferred message is tried again and when it is given up.
 - `journal` (SQLite) keeps outcomes, in batches; `progress` knows what of each log segment is settled; `cleaner` frees
@@ -30,8 +32,9 @@ Invariants:
   commit ten times a second under load, and the freeing of a segment.
 - While the journal cannot be written, no mail is read in or handed out; the log keeps what comes meanwhile.
 
-Known limits: a destination is a transport, so a slow next hop that many transports share is not seen as one. Mail for
-a slow destination can fill the active set and hold up the rest; mail for one that is down cannot, it goes to the
-journal. A damaged place in the log is told at each start, and its segment kept until somebody removes the file.
+Known limits: a destination is a transport (or a domain, for transports that have a next hop for each), so a slow next
+hop that many of them share is not seen as one. How slow a destination is takes `shares.WATCH_S` to be known, and mail
+behind its first burst waits for so long. Mail that was put aside and whose destination has another name after a change
+of the configuration comes back when it is due, after an hour or two. A damaged place in the log is told at each start, and its segment kept until somebody removes the file.
 Messages that failed are kept until they are deleted or tried again.
 """

@@ -28,6 +28,7 @@ from mta.spool import queueid
 from mta.spool.record import Record
 
 RECIPIENTS_PER_MESSAGE = 5  # the set holds at most this many times its messages: one with 1000 costs 100 KB
+ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up to twice that, if not before
 _FIRST = (0,)
 
 DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
@@ -290,6 +291,26 @@ class ActiveSet:
         self._withdraw([message for message in self.messages.values() if message.aim is not Aim.RETRY])
         return count
 
+    def put_aside(self, jobs: Iterable[Job], destination: str) -> None:
+        """Let the journal hold what was cut out of the line of a destination (`mta.qmgr.parking`)."""
+        now_wall = self._clock.wall()
+        for job in jobs:
+            message = self.messages[job.location]
+            message.jobs -= 1
+            self._miss(message, job.recipients)
+            if message.jobs:
+                continue  # the rest of it is at work elsewhere; these recipients have their turn at the next attempt
+            expiry_wall = message.received_wall + self._settings.lifetime_s
+            if message.tried or message.aim is not Aim.RETRY or now_wall >= expiry_wall:
+                self._end(message)
+                continue
+            due_wall = min(now_wall + ASIDE_S * (1.0 + self._rng.random()), expiry_wall)
+            self.due_wall = min(self.due_wall, due_wall)
+            row = self._row(message, State.WAITING, due_wall, message.attempts)
+            row.destination = destination
+            self._put(message, row)
+            self._forget(message)
+
     # Orders. They walk all jobs, so give them some hundred messages at once.
 
     def remove(self, messages: Collection[Message]) -> None:
@@ -347,6 +368,9 @@ class ActiveSet:
             self._keep(message, message.unreached)
         else:
             self._close(message)
+        self._forget(message)
+
+    def _forget(self, message: Message) -> None:
         del self.messages[message.location]
         self.recipients -= len(message.recipients)
 

@@ -12,6 +12,7 @@ from mta import log, routing
 from mta.config import Config, Transport
 from mta.envelope import Envelope
 from mta.errors import SpoolError
+from mta.qmgr import shares
 from mta.qmgr.active import ActiveSet
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
@@ -19,6 +20,7 @@ from mta.qmgr.intake import Consumer, Intake
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
 from mta.qmgr.lines import Terms
 from mta.qmgr.pacing import INITIAL
+from mta.qmgr.parking import Parking
 from mta.qmgr.progress import Progress, SegmentProgress
 from mta.qmgr.scheduler import Scheduler
 from mta.spool.record import Record
@@ -64,6 +66,7 @@ class Core:
         self.scheduler = Scheduler(allowed, suspend_s=config.queue.retry_min_s)
         router = routing.router(config)
         self.active = ActiveSet(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng)
+        self.parking = Parking(config.queue.active, self.scheduler, self.active, self.journal)
         self.cleaner = Cleaner(root, self.journal, self.progress)
         self._census: Census | None = Census(root, self.journal.bodies())  # before the ends of the log are taken
         self._consume: Consumer = self._count_and_admit
@@ -98,10 +101,11 @@ class Core:
         """Bring in what can be read and what is due, as far as there is room; returns how much mail was moved."""
         if not self.healthy:
             return 0
+        cut = self.parking.cut(now)
         room = self.active.room()
         if self.active.due_wall <= self.clock.wall():
             room -= self.settings.active // 10  # kept for messages whose time has come
-        return self.intake.read(room, self._consume) + self.active.defer_suspended(now)
+        return cut + self.intake.read(room, self._consume) + self.active.defer_suspended(now)
 
     def _count_and_admit(self, record: Record, envelope: Envelope, segment: SegmentProgress) -> bool:
         """As `ActiveSet.admit`, while large bodies are being counted."""
@@ -137,11 +141,17 @@ class Core:
         pending = self.pending()
         if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
             is_due = self.active.due_wall <= self.clock.wall() and self.active.room() > 0
-            if (pending or is_due) and self.commit(now) and is_due:
-                return self.active.load_due(min(LOAD_AT_ONCE, self.active.room()))
+            if (pending or is_due) and self.commit(now):
+                loaded = self.parking.refill()
+                if is_due and self.active.room() > 0:
+                    loaded += self.active.load_due(min(LOAD_AT_ONCE, self.active.room()))
+                if loaded or is_due:
+                    return loaded
         if now >= self._look_at:
             self._look_at = now + LOOK_S
             self._look(now)
+            if not self.pending():
+                return self.parking.refill()
         return 0
 
     def pending(self) -> int:
@@ -190,6 +200,8 @@ class Core:
             wait = min(wait, self._commit_at - now)
         if self.active.room() > 0:
             wait = min(wait, max(self.active.due_wall - self.clock.wall(), self._commit_at - now))
+        if self.parking.is_watching():
+            wait = min(wait, shares.LOOK_S)
         wake_at = self.scheduler.next_at()
         if wake_at is not None and self.healthy:
             wait = min(wait, wake_at - now)

@@ -11,7 +11,8 @@ Tables (in WAL mode with synchronous=FULL):
   repeated in `top`.
 - `message`: a row for each message that waits for its next attempt, is held or has failed, ordered by state and due
   time. A row in state ACTIVE is in the manager's hands and waits again after a restart; one in state HOLDING is, too,
-  and is held then. `queue_id` is NULL where it is `location`.
+  and is held then. `queue_id` is NULL where it is `location`. `destination` is set where a message was put aside
+  because its destination is slow: it goes back into the line when that is nearly empty, or when it is due.
 
 A journal of an earlier format is brought to the present one when it is opened, in the transaction that says so.
 """
@@ -30,7 +31,7 @@ import msgspec
 from mta import log
 from mta.errors import SpoolError
 
-VERSION = 2  # PRAGMA user_version
+VERSION = 3  # PRAGMA user_version
 
 _SCHEMA = """
 CREATE TABLE segment (segment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
@@ -38,14 +39,19 @@ CREATE TABLE done (segment INTEGER NOT NULL, top INTEGER NOT NULL, offsets BLOB 
 CREATE INDEX done_top ON done (segment, top);
 CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTEGER NOT NULL, due REAL NOT NULL,
     attempts INTEGER NOT NULL, received REAL NOT NULL, sender BLOB NOT NULL, size INTEGER NOT NULL,
-    body INTEGER NOT NULL, detail BLOB NOT NULL);
+    body INTEGER NOT NULL, detail BLOB NOT NULL, destination TEXT);
 CREATE INDEX message_due ON message (state, due);
 CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
+CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;
 """
 
 # What makes the format behind a number from that with the number. From 1 to 2 only states and fields of `Detail` came
 # in, which an older program must not meet.
-_STEPS = {1: ""}
+_STEPS = {
+    1: "",
+    2: "ALTER TABLE message ADD COLUMN destination TEXT;"
+    "CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;",
+}
 
 
 class State(enum.IntEnum):
@@ -92,6 +98,7 @@ class Row(msgspec.Struct):
     size_bytes: int
     body: int
     detail: Detail
+    destination: str = ""  # whose line it was cut out of
 
     @property
     def inline_bytes(self) -> int:
@@ -205,7 +212,7 @@ class Journal:
             return
         kept = [_values(row) for row in self._rows.values() if row is not None]
         gone = [(location,) for location, row in self._rows.items() if row is None]
-        self._database.executemany("REPLACE INTO message VALUES (?,?,?,?,?,?,?,?,?,?)", kept)
+        self._database.executemany("REPLACE INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?)", kept)
         self._database.executemany("DELETE FROM message WHERE location = ?", gone)
 
     def _write_settled(self, part: Settled) -> None:
@@ -277,6 +284,20 @@ class Journal:
         rows = self._select("WHERE state = ? AND due <= ? ORDER BY due LIMIT ?", (State.WAITING, now_wall, limit))
         return [row for row in rows if row.state is State.WAITING and row.due_wall <= now_wall]
 
+    def aside(self, destination: str, limit: int) -> list[Row]:
+        """Up to `limit` waiting rows that were put aside for a destination, by location; lacks rows not on disk yet."""
+        sql = "WHERE destination = ? AND state = ? ORDER BY location LIMIT ?"
+        rows = self._select(sql, (destination, State.WAITING, limit))
+        return [row for row in rows if row.state is State.WAITING and row.destination == destination]
+
+    def aside_names(self) -> list[str]:
+        """The destinations that rows on disk were put aside for."""
+        names: list[str] = []
+        sql = "SELECT min(destination) FROM message WHERE destination > ?"  # from one to the next through the index
+        while (name := self._query(sql, (names[-1] if names else "",))[0][0]) is not None:
+            names.append(name)
+        return names
+
     def next_due_wall(self, *, after: float) -> float:
         """The due time of the first row on disk that waits beyond `after`; infinite when none does."""
         sql = "SELECT min(due) FROM message WHERE state = ? AND due > ?"
@@ -295,11 +316,14 @@ class Journal:
 
     def _row(self, location: int, queue_id: int | None, state: int, *columns: Any) -> Row | None:
         """A row as it is on disk; `None` for one that cannot be read, which is told once and otherwise left alone."""
-        due, attempts, received, sender, size, body, data = columns
+        due, attempts, received, sender, size, body, data, destination = columns
         try:
             detail = _detail_decoder.decode(data)
             address = location if queue_id is None else queue_id
-            return Row(location, address, State(state), due, attempts, received, sender, size, _unsigned(body), detail)
+            return Row(
+                *(location, address, State(state), due, attempts, received, sender, size, _unsigned(body), detail),
+                destination=destination or "",
+            )
         except (msgspec.MsgspecError, ValueError) as error:
             if location not in self._damaged:
                 self._damaged.add(location)
@@ -319,6 +343,7 @@ def _values(row: Row) -> tuple[object, ...]:
         row.size_bytes,
         _signed(row.body),
         _detail_encoder.encode(row.detail),
+        row.destination or None,
     )
 
 

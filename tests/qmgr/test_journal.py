@@ -171,7 +171,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.unlink()
     Journal(path).close()
     with sqlite3.connect(path) as database:
-        database.execute("INSERT INTO message VALUES (1, NULL, 0, 0, 0, 0, x'', 0, 0, x'ff')")
+        database.execute("INSERT INTO message VALUES (1, NULL, 0, 0, 0, 0, x'', 0, 0, x'ff', NULL)")
     database.close()
     journal = Journal(path)
     log.setup("qmgr", 0, Log(file=str(tmp_path / "log")))
