@@ -86,18 +86,23 @@ class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag="outcomes"):
 
 
 class Request(msgspec.Struct, frozen=True, array_like=True, tag="request"):
-    """A question from `mta queue`: `verb` is list, show, stats, retry or delete."""
+    """A question or an order from `mta queue`; what `verb` may be stands in `mta.qmgr.control`."""
 
     verb: str
     arguments: dict[str, Any] = {}
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag="reply"):
-    """Part of an answer. `error` is empty or one line; `more` says that another packet follows."""
+    """Part of an answer. `error` is empty or one line; `more` says that another packet follows.
+
+    `seen` messages of about `total` have been looked at by then, where that is worth telling (`total` is not 0).
+    """
 
     items: list[dict[str, Any]] = []
     error: str = ""
     more: bool = False
+    seen: int = 0
+    total: int = 0
 
 
 Message = Hello | Jobs | Outcomes | Request | Reply

@@ -60,6 +60,7 @@ class Core:
         root = Path(config.spool)
         self.clock = clock
         self.settings = config.queue
+        self.transports = frozenset(config.transport)
         self.journal = Journal(root / "qmgr" / "journal.db")
         self.progress = Progress(self.journal.segments())
         allowed = {name: terms(transport) for name, transport in config.transport.items()}

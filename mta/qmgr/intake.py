@@ -202,27 +202,38 @@ class ShardIntake:
         position = self._position()
         return sum(self._left(name, position) for name in self._unread_names())
 
-    def records(self) -> Iterator[tuple[Record, Envelope]]:
-        """All messages not read yet, without reading them in. For people; may take long."""
+    def records(self) -> Iterator[tuple[Record, Envelope] | None]:
+        """All messages not read yet, without reading them in; `None` for each record that is no such message.
+
+        For people; may take long, and they may be read in meanwhile.
+        """
         position = self._position()
         for name in self._unread_names():
             progress = self._progress.segments.get(queueid.pack(self.shard, name.number, 0) >> SEGMENT_SHIFT)
-            start, done = (progress.position, progress.done) if progress else (0, set())
+            start, done = (progress.position, progress.done) if progress else (0, set[int]())
             if name.number > self._finished and (position is None or position.segment != name.number):
                 return
             stop = position.offset if position is not None and name.number > self._finished else None
-            segment = Segment.named(self._root, self.shard, name)
+            try:
+                segment = Segment.named(self._root, self.shard, name)
+            except SpoolError:
+                if name in layout.segment_names(self._folder):
+                    raise
+                continue  # it was read, and freed, while others were being looked at
             try:
                 for record in segment.records(start * UNIT_BYTES, stop):
-                    if (record.location & OFFSET_MASK) not in done and record.location >= self._purge_before:
-                        try:
-                            envelope = envelopes.decode(record.envelope)
-                        except ValueError:
-                            continue  # will be told when it is read in
-                        if not envelope.queue_id:
-                            yield record, envelope
+                    is_let_go = (record.location & OFFSET_MASK) in done or record.location < self._purge_before
+                    yield None if is_let_go else self._decode(record)
             finally:
                 segment.close()
+
+    @staticmethod
+    def _decode(record: Record) -> tuple[Record, Envelope] | None:
+        try:
+            envelope = envelopes.decode(record.envelope)
+        except ValueError:
+            return None  # will be told when it is read in
+        return None if envelope.queue_id else (record, envelope)
 
     def is_unread(self, location: int) -> bool:
         """Whether a location of this shard lies ahead of what has been read."""
@@ -360,8 +371,8 @@ class Intake:
         shard = self._shards.get(location >> SHARD_SHIFT)
         return shard is not None and shard.is_unread(location)
 
-    def records(self) -> Iterator[tuple[Record, Envelope]]:
-        """All messages that have not been read in."""
+    def records(self) -> Iterator[tuple[Record, Envelope] | None]:
+        """All messages that have not been read in, and `None` for each record that is not one."""
         for shard in list(self._turns):
             yield from shard.records()
 

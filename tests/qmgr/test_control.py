@@ -93,7 +93,7 @@ def test_rubbish_is_refused(queue: Bench) -> None:
 
 def test_retry_by_id(queue: Bench) -> None:
     ids = [queue.ids["waiting"], queue.ids["failed"], queue.ids["active"], queue.ids["queued"], "123"]
-    assert queue.ask("retry", ids=ids) == [{"count": 4, "missing": ["123"]}]
+    assert queue.ask("retry", ids=ids) == [{"count": 4, "missing": ["123"], "unchanged": []}]
     assert queue.counts() == (5, 2, 2, 0)
     queue.answer(queue.jobs)
     retried = {queueid.text(job.queue_id): job for job in queue.work()}
@@ -103,7 +103,7 @@ def test_retry_by_id(queue: Bench) -> None:
 
 
 def test_retry_all(queue: Bench) -> None:
-    assert queue.ask("retry", all=True) == [{"count": 1, "missing": []}]
+    assert queue.ask("retry", all=True) == [{"count": 1, "missing": [], "unchanged": []}]
     queue.answer(queue.jobs)
     queue.work()
     assert queue.counts() == (0, 0, 0, 1)
@@ -112,8 +112,8 @@ def test_retry_all(queue: Bench) -> None:
 @pytest.mark.parametrize("state", ["waiting", "failed", "active", "queued"])
 def test_delete_by_id(queue: Bench, state: str) -> None:
     before = {item["id"] for item in queue.ask("list")}
-    assert queue.ask("delete", ids=[queue.ids[state], "123"]) == [{"count": 1, "missing": ["123"]}]
-    assert queue.ask("delete", ids=[queue.ids[state]]) == [{"count": 0, "missing": [queue.ids[state]]}]
+    assert queue.ask("delete", ids=[queue.ids[state], "123"]) == [{"count": 1, "missing": ["123"], "unchanged": []}]
+    assert queue.ask("delete", ids=[queue.ids[state]]) == [{"count": 0, "missing": [queue.ids[state]], "unchanged": []}]
     assert {item["id"] for item in queue.ask("list")} == before - {queue.ids[state]}
     queue.answer(queue.jobs)  # the outcome of a deleted message's job means nothing
     queue.work()
@@ -134,7 +134,7 @@ def test_delete_all(queue: Bench) -> None:
     for number in range(1000):
         queue.sender.send(b"%d@store.example" % number, large=number < 3)
     queue.sender.commit()
-    assert queue.ask("delete", all=True) == [{"count": 1005, "missing": []}]
+    assert queue.ask("delete", all=True) == [{"count": 1005, "missing": [], "unchanged": []}]
     late = queue.sender.send(b"late@store.example")
     queue.sender.commit()
     queue.jobs.clear()
@@ -195,7 +195,9 @@ def test_without_a_manager(queue: Bench) -> None:
     assert (item["queued"], item["waiting"], item["failed"], item["unread"]) == (4, 1, 1, 3)
     states = {item["id"]: item["state"] for item in ask(store.answer(config, ipc.Request("list")))}
     assert states[ids["active"]] == "queued"
-    assert ask(store.answer(config, ipc.Request("retry", {"all": True}))) == [{"count": 1, "missing": []}]
+    assert ask(store.answer(config, ipc.Request("retry", {"all": True}))) == [
+        {"count": 1, "missing": [], "unchanged": []}
+    ]
     assert ask(store.answer(config, ipc.Request("delete", {"ids": [ids["queued"]]})))[0]["count"] == 1
     assert len(ask(store.answer(config, ipc.Request("list")))) == 4
     assert ask(store.answer(config, ipc.Request("delete", {"all": True})))[0]["count"] == 4
