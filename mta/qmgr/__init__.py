@@ -35,6 +35,7 @@ Invariants:
 Known limits: a destination is a transport (or a domain, for transports that have a next hop for each), so a slow next
 hop that many of them share is not seen as one. How slow a destination is takes `shares.WATCH_S` to be known, and mail
 behind its first burst waits for so long. Mail that was put aside and whose destination has another name after a change
-of the configuration comes back when it is due, after an hour or two. A damaged place in the log is told at each start, and its segment kept until somebody removes the file.
-Messages that failed are kept until they are deleted or tried again.
+of the configuration comes back when it is due, after an hour or two. A damaged place in the log is told at each start,
+and its segment kept until somebody removes the file. Messages that failed are kept until they are deleted or tried
+again.
 """
