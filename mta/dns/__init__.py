@@ -35,6 +35,7 @@ Which server
     without an answer is asked last for half a minute; so is one whose host says that nobody is there. SERVFAIL and
     REFUSED send the look-up on to the next server, and are no mark against this one: they may be the domain's fault. A
     server that does not know EDNS, or never answers with it, is asked without for a quarter of an hour.
+    Where a server says why it fails (extended errors, RFC 8914), so does the answer: `SERVFAIL (DNSSEC Bogus)`.
 
 How long answers are kept
     For the shortest TTL of the records and aliases in them, at least a second and at most a day. That nothing is there,

@@ -25,6 +25,7 @@ RECORDS = 512
 IN = 1
 SOA = 6
 OPT = 41
+EXTENDED_ERROR = 15  # an option of EDNS
 
 # Bits of the header's second word (RFC 1035 section 4.1.1, RFC 6840 section 5.7).
 RESPONSE = 0x8000
@@ -38,8 +39,10 @@ AUTHENTIC = 0x0020
 _HEADER = struct.Struct(">6H")
 _QUESTION = struct.Struct(">2H")
 _RECORD = struct.Struct(">HHIH")  # what follows a record's name: type, class, TTL, length of its data
+_OPTION = struct.Struct(">2H")
 _SOA = struct.Struct(">5I")
 
+_ASKED = struct.pack(">H", 0xC000 | _HEADER.size)  # a pointer to the name in the question, as most records have it
 _EDNS = bytes(1) + _RECORD.pack(OPT, UDP_BYTES, 0, 0)
 
 
@@ -65,6 +68,27 @@ class Rcode(IntEnum):
     NOTIMP = 4
     REFUSED = 5
     BADVERS = 16
+
+
+EXTENDED = {
+    3: "Stale Answer",
+    6: "DNSSEC Bogus",
+    7: "Signature Expired",
+    8: "Signature Not Yet Valid",
+    9: "DNSKEY Missing",
+    10: "RRSIGs Missing",
+    12: "NSEC Missing",
+    14: "Not Ready",
+    15: "Blocked",
+    16: "Censored",
+    17: "Filtered",
+    18: "Prohibited",
+    20: "Not Authoritative",
+    22: "No Reachable Authority",
+    23: "Network Error",
+    24: "Invalid Data",
+}
+"""What servers say behind a code, of use to who reads why a look-up failed (RFC 8914 section 4)."""
 
 
 class BadMessage(ValueError):
@@ -125,6 +149,7 @@ class Response(NamedTuple):
     records: tuple[Record, ...] = ()
     zone: bytes = b""  # whose SOA is in the authority, on the wire; empty without
     negative_ttl_s: int = 0  # how long that SOA lets one believe that there is nothing
+    extended: int | None = None  # the number of an extended error; its text is the server's own, and not looked at
 
     @property
     def is_truncated(self) -> bool:
@@ -160,25 +185,25 @@ def _parse(data: bytes, query: Query) -> Response:
         return Response(rcode, flags)
     if answers + authorities + additionals > RECORDS:
         raise BadMessage("too many records")
-    records, offset = _read_answers(data, end + _QUESTION.size, answers)
+    records, offset = _read_answers(data, end + _QUESTION.size, answers, query.name)
     zone, negative_ttl_s, offset = _read_authorities(data, offset, authorities)
-    edns, offset = _read_additionals(data, offset, additionals)
+    edns, extended, offset = _read_additionals(data, offset, additionals)
     if offset != len(data):
         raise BadMessage("more than its header says")
     if edns is not None:
         rcode |= edns >> 24 << 4  # the upper bits of the code (RFC 6891 section 6.1.3)
-    return Response(rcode, flags, edns is not None, tuple(records), zone, negative_ttl_s)
+    return Response(rcode, flags, edns is not None, tuple(records), zone, negative_ttl_s, extended)
 
 
-def _read_answers(data: bytes, offset: int, count: int) -> tuple[list[Record], int]:
-    """The records of types that we know, and the offset behind all."""
+def _read_answers(data: bytes, offset: int, count: int, asked: bytes) -> tuple[list[Record], int]:
+    """The records of types that we know, and the offset behind all. `asked`: the name in the question."""
     records = []
     for _ in range(count):
         start = offset
         rtype, rclass, ttl_s, offset, end = _fixed(data, name.skip(data, offset))
         read = _READERS.get(rtype)
         if read is not None and rclass == IN:
-            owner, _ = name.read(data, start)
+            owner = asked if data.startswith(_ASKED, start) else name.read(data, start)[0]
             records.append(Record(owner, rtype, ttl_s, read(data, offset, end)))
         offset = end
     return records, offset
@@ -200,19 +225,36 @@ def _read_authorities(data: bytes, offset: int, count: int) -> tuple[bytes, int,
     return zone, negative_ttl_s, offset
 
 
-def _read_additionals(data: bytes, offset: int, count: int) -> tuple[int | None, int]:
-    """The TTL of the OPT record, which is no time but flags, None without; and the offset behind all."""
-    found = None
+def _read_additionals(data: bytes, offset: int, count: int) -> tuple[int | None, int | None, int]:
+    """The TTL of the OPT record (no time but flags; None without), the extended error, and the offset behind all."""
+    found = extended = None
     for _ in range(count):
         is_root = data[offset : offset + 1] == name.ROOT
         offset = name.skip(data, offset)
-        rtype, _, _, _, end = _fixed(data, offset)
+        rtype, _, _, start, end = _fixed(data, offset)
         if rtype == OPT:
             if found is not None or not is_root:
                 raise BadMessage("EDNS twice, or with a name")
             found = int.from_bytes(data[offset + 4 : offset + 8], "big")
+            extended = _read_options(data, start, end)
         offset = end
-    return found, offset
+    return found, extended, offset
+
+
+def _read_options(data: bytes, start: int, end: int) -> int | None:
+    """The first extended error among the options of EDNS (RFC 8914 section 2)."""
+    found = None
+    while start < end:
+        behind = start + _OPTION.size
+        if behind > end:
+            raise BadMessage("an option of EDNS is cut off")
+        code, size = _OPTION.unpack_from(data, start)
+        start = behind + size
+        if start > end:
+            raise BadMessage("an option of EDNS is cut off")
+        if code == EXTENDED_ERROR and size >= 2 and found is None:
+            found = int.from_bytes(data[behind : behind + 2], "big")
+    return found
 
 
 def _fixed(data: bytes, offset: int) -> tuple[int, int, int, int, int]:

@@ -12,7 +12,7 @@ from mta.dns import name as names
 from mta.dns.answer import ALIASES, Answer, Link, Status, conclude
 from mta.dns.cache import Cache, Key
 from mta.dns.exchange import Exchange, Outcome, ask
-from mta.dns.message import BadMessage, Mx, Query, Rcode, Tlsa, Type
+from mta.dns.message import EXTENDED, BadMessage, Mx, Query, Rcode, Response, Tlsa, Type
 from mta.dns.settings import RESOLV_CONF, Dns, servers_of
 from mta.dns.upstreams import Upstream, Upstreams
 
@@ -181,7 +181,7 @@ class Resolver:
         elif attempt and not has_edns:
             upstream.refused_edns(self._clock())  # with EDNS there was silence
         if response.rcode not in (Rcode.NOERROR, Rcode.NXDOMAIN):
-            return Exchange(Outcome.STRANGE, None, _rcode_text(response.rcode))
+            return Exchange(Outcome.STRANGE, None, _code_text(response))
         try:
             return conclude(response, name, rtype)
         except BadMessage as error:
@@ -204,11 +204,14 @@ def _failed(key: Key, reason: str) -> Answer[object]:
     return Answer(Status.FAILED, (), False, 0, names.to_text(key[0]), reason)
 
 
-def _rcode_text(rcode: int) -> str:
+def _code_text(response: Response) -> str:
+    """What the server says, in words of ours."""
     try:
-        return Rcode(rcode).name
+        text = Rcode(response.rcode).name
     except ValueError:
-        return f"code {rcode}"
+        text = f"code {response.rcode}"
+    more = EXTENDED.get(-1 if response.extended is None else response.extended)
+    return text if more is None else f"{text} ({more})"
 
 
 def _read(path: str) -> str:

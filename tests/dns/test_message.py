@@ -246,12 +246,29 @@ def test_bad_data(rtype: Type, data: bytes) -> None:
         ([], [record(41, b"", b"\x01a\0")]),
         ([], [record(41, b"", b"\0"), record(41, b"", b"\0")]),
         ([], [record(41, b"", b"\0", 1)]),
+        ([], [record(41, b"\0\x0f\0", b"\0")]),
+        ([], [record(41, b"\0\x0f\0\3\0\6", b"\0")]),
     ],
 )
 def test_bad_authority_and_edns(authority: list[bytes], additional: list[bytes]) -> None:
     head = struct.pack(">6H", 1, 0x8180, 1, 0, len(authority), len(additional)) + NAME + struct.pack(">2H", 15, 1)
     with pytest.raises(BadMessage):
         parse(head + b"".join(authority + additional), Query(1, NAME, 15, False))
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (b"", None),
+        (b"\0\x0f\0\2\0\6", 6),
+        (b"\0\x0f\0\5\0\6abc", 6),
+        (b"\0\x0a\0\x08cookie!!" + b"\0\x0f\0\2\1\0" + b"\0\x0f\0\2\0\6", 256),
+        (b"\0\x0f\0\1\0", None),
+    ],
+)
+def test_extended_errors(options: bytes, expected: int | None) -> None:
+    head = struct.pack(">6H", 1, 0x8182, 1, 0, 0, 1) + NAME + struct.pack(">2H", 15, 1)
+    assert parse(head + record(41, options, b"\0"), Query(1, NAME, 15, True)).extended == expected
 
 
 def test_the_costliest_message_is_read_or_refused() -> None:

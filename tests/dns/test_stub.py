@@ -530,6 +530,12 @@ def test_no_server_can(net: Net, rcode: int, text: str) -> None:
     assert answer == Answer(Status.FAILED, (), False, FAILURE_S, NAME, f"{net.servers[1].address}: {text}")
 
 
+@pytest.mark.parametrize(("extended", "text"), [(6, "SERVFAIL (DNSSEC Bogus)"), (9999, "SERVFAIL"), (None, "SERVFAIL")])
+def test_servers_say_why(net: Net, extended: int | None, text: str) -> None:
+    server = net.serve(lambda asked: asked.answer(rcode=SERVFAIL, extended=extended))
+    assert net.resolver().lookup(NAME, Type.A).reason == f"{server.address}: {text}"
+
+
 @pytest.mark.parametrize(
     "records",
     [

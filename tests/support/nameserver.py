@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.rcode
@@ -55,11 +56,14 @@ def respond(
     flags: int = 0,
     recursion: bool = True,
     has_edns: bool = True,
+    extended: int | None = None,
 ) -> dns.message.Message:
     """A response with records as in a zone file (`name ttl IN type data`), one a string."""
     response = dns.message.make_response(query, recursion_available=recursion)
     if not has_edns:
         response.use_edns(False)
+    if extended is not None:
+        response.use_edns(0, options=[dns.edns.EDEOption(extended, "words of the server's own")])
     response.set_rcode(rcode)
     response.flags |= flags
     for section, texts in ((response.answer, records), (response.authority, authority)):

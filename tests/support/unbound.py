@@ -50,6 +50,7 @@ server:
   do-daemonize: no
   do-not-query-localhost: no
   num-threads: 1
+  ede: yes
   module-config: "validator iterator"
   local-zone: "." refuse
 remote-control:
