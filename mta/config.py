@@ -225,7 +225,7 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     """A way to hand messages on."""
 
     kind: Annotated[
-        Literal["maildir", "lmtp", "smtp", "pipe", "discard", "fail"],
+        Literal["maildir", "lmtp", "smtp", "pipe", "http", "discard", "fail"],
         Meta(description="what it does", examples=["maildir"]),
     ]
     path: Annotated[
@@ -248,9 +248,11 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
         float, Meta(ge=0, le=1_000_000, description="messages a second to one destination, at most; 0 is any number")
     ] = 0.0
     timeout_s: Annotated[
-        Seconds, Meta(description="lmtp and smtp: wait for a reply; pipe: longest run of a command; in seconds")
+        Seconds, Meta(description="lmtp, smtp and http: wait for a reply; pipe: longest run of a command; in seconds")
     ] = 300.0
-    connect_timeout_s: Annotated[Seconds, Meta(description="lmtp and smtp: wait for a connection, in seconds")] = 30.0
+    connect_timeout_s: Annotated[
+        Seconds, Meta(description="lmtp, smtp and http: wait for a connection, in seconds")
+    ] = 30.0
     tls: Annotated[
         Literal["default", "none", "optional", "required", "verify"],
         Meta(
@@ -265,9 +267,22 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     tls_ca: Annotated[
         str,
         Meta(
-            description='tls = "verify": PEM file with the authorities that count, readable for user; without one, '
-            "the system's"
+            description='http and tls = "verify": PEM file with the authorities that count, readable for user; '
+            "without one, the system's"
         ),
+    ] = ""
+    url: Annotated[
+        str, Meta(description='http: where to post to, "https://api.example.org/mail"; http:// goes without TLS')
+    ] = ""
+    format: Annotated[
+        Literal["message", "multipart"],
+        Meta(
+            description="http: the message as the body and the envelope in X-Mta- headers; or multipart/form-data with "
+            "the parts envelope (JSON) and message"
+        ),
+    ] = "message"
+    key_file: Annotated[
+        str, Meta(description="http: file with the key that requests are signed with, readable for user; or unsigned")
     ] = ""
     command: Annotated[
         list[str],

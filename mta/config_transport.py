@@ -14,18 +14,20 @@ from mta.config import Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import absolute, shown
-from mta.endpoint import Unix, parse_next_hop
+from mta.endpoint import Unix, parse_next_hop, parse_url
 
 PLACEHOLDERS = ("domain", "local")  # of a path
 TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
 
 # Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
-NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp"), "command": ("pipe",)}
+NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp"), "command": ("pipe",), "url": ("http",)}
 USED_BY = {
     **NEEDED_BY,
     "tls": ("lmtp", "smtp"),
     "tls_name": ("lmtp", "smtp"),
-    "tls_ca": ("lmtp", "smtp"),
+    "tls_ca": ("lmtp", "smtp", "http"),
+    "format": ("http",),
+    "key_file": ("http",),
     "per": ("pipe",),
     "envelope_fields": ("pipe",),
     "line_end": ("pipe",),
@@ -34,7 +36,7 @@ USED_BY = {
 }
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "csh", "tcsh", "fish", "busybox")
 ARGUMENTS = ("sender", "recipient", "local", "domain", "queue_id", "size")  # what may stand in braces in a command
-COMMAND_CONCURRENCY = 1000  # a thread and a process each
+THREADS = 1000  # one for each of concurrency
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,251}[A-Za-z0-9_])?")
@@ -60,6 +62,8 @@ def placed(transport: Transport, folder: Path) -> Transport:
         changes["path"] = absolute(folder, transport.path)
     if transport.tls_ca:
         changes["tls_ca"] = absolute(folder, transport.tls_ca)
+    if transport.key_file:
+        changes["key_file"] = absolute(folder, transport.key_file)
     if transport.host:
         hop = parse_next_hop(transport.host)
         if isinstance(hop, Unix):
@@ -84,8 +88,11 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
     yield from _tls(path, transport)
     if transport.kind == "pipe":
         yield from _command((*path, "command"), transport.command)
-        if transport.concurrency > COMMAND_CONCURRENCY:
-            yield (*path, "concurrency"), f"{transport.concurrency} given; {COMMAND_CONCURRENCY} commands at most"
+    if transport.kind in ("pipe", "http") and transport.concurrency > THREADS:
+        words = f"{transport.concurrency} given; up to {THREADS} is allowed with kind {transport.kind}"
+        yield (*path, "concurrency"), words
+    if transport.url:
+        yield from _url(path, transport)
     if not _CODE.fullmatch(transport.code):
         yield (*path, "code"), f'{shown(transport.code)} given; a status code like "5.1.1" or "4.2.1" is allowed'
     if not _LINE.fullmatch(transport.text):
@@ -95,7 +102,7 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
 def _tls(path: KeyPath, transport: Transport) -> Iterator[Fault]:
     if transport.tls_name and not _HOST.fullmatch(transport.tls_name):
         yield (*path, "tls_name"), f"{shown(transport.tls_name)} is no host name and no IP address"
-    if transport.tls_ca and transport.tls != "verify":
+    if transport.kind != "http" and transport.tls_ca and transport.tls != "verify":
         yield (*path, "tls_ca"), 'is of use with tls = "verify" only'
     if transport.tls == "verify" and transport.host.startswith("unix:") and not transport.tls_name:
         yield (*path, "tls_name"), 'is missing; tls = "verify" needs it with a unix socket'
@@ -110,6 +117,16 @@ def _template(path: KeyPath, template: str) -> Iterator[Fault]:
     first = min((template.find(f"{{{name}}}") for name in PLACEHOLDERS if f"{{{name}}}" in template), default=-1)
     if first >= 0 and {".", ".."} & set(template[first:].split("/")):
         yield path, f"{shown(template)}: neither . nor .. is allowed behind a placeholder"
+
+
+def _url(path: KeyPath, transport: Transport) -> Iterator[Fault]:
+    try:
+        url = parse_url(transport.url)
+    except ValueError as error:
+        yield (*path, "url"), f"{shown(transport.url)} given; {error} is allowed"
+        return
+    if transport.tls_ca and not url.is_tls:
+        yield (*path, "tls_ca"), "is of use with https:// only"
 
 
 def _command(path: KeyPath, command: Sequence[str | None]) -> Iterator[Fault]:

@@ -8,6 +8,7 @@ PORT_MAX = 65535
 
 _LABEL = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[A-Za-z0-9._:\[\]-]+)(?P<target>/[!-\"$-~]*)?")
 
 
 class Tcp(NamedTuple):
@@ -21,6 +22,30 @@ class Unix(NamedTuple):
     """A Unix stream socket."""
 
     path: str
+
+
+class Url(NamedTuple):
+    """Where to post to: `target` is what the request line says, `authority` what the Host field does."""
+
+    is_tls: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+
+
+def parse_url(text: str) -> Url:
+    """Read "https://host/path" or "http://127.0.0.1:8080/path?query"; raises `ValueError` saying what is allowed."""
+    found = _URL.fullmatch(text)
+    if found:
+        is_tls = found["scheme"] == "https"
+        authority = found["authority"]
+        has_port = re.search(r":[0-9]+$", authority) is not None
+        tcp = authority if has_port else f"{authority}:{443 if is_tls else 80}"
+        place = _tcp(tcp) or _named(tcp)
+        if place is not None and place.port:
+            return Url(is_tls, place.host, place.port, authority, found["target"] or "/")
+    raise ValueError('an address like "https://api.example.org/mail", without user, password and fragment')
 
 
 def parse_listen(text: str) -> Tcp:

@@ -62,7 +62,24 @@ def faults(lines: str) -> list[str]:
             'kind = "pipe"\ncommand = ["/bin/cat"]\nper = "mail"\nline_end = "cr"\nenvelope_fields = 1',
             ['3: per: "mail" given; one of', '4: line_end: "cr" given; one of', "5: envelope_fields: 1 given; true or"],
         ),
-        ('kind = "pipe"\ncommand = ["/bin/cat"]\nconcurrency = 1001', ["3: concurrency: 1001 given; 1000 commands"]),
+        ('kind = "pipe"\ncommand = ["/bin/cat"]\nconcurrency = 1001', ["3: concurrency: 1001 given; up to 1000 is"]),
+        ('kind = "http"', ["0: url: is missing; kind http needs it"]),
+        (
+            'kind = "http"\nurl = "ftp://x/"\nformat = "json"\nconcurrency = 5000',
+            [
+                '2: url: "ftp://x/" given; an address like',
+                '3: format: "json" given; one of',
+                "4: concurrency: 5000 given",
+            ],
+        ),
+        ('kind = "http"\nurl = "http://x/"\ntls_ca = "ca"', ["3: tls_ca: is of use with https:// only"]),
+        (
+            'kind = "discard"\nurl = "http://x/"\nkey_file = "k"\nformat = "multipart"',
+            [
+                f"{n}: {key}: is of no use with kind discard; it is for http"
+                for n, key in ((2, "url"), (3, "key_file"), (4, "format"))
+            ],
+        ),
         (
             'kind = "smtp"\nhost = "x:25"\ncommand = ["/bin/cat"]\nper = "message"\nline_end = "crlf"',
             [
@@ -83,9 +100,15 @@ def test_faults(lines: str, expected: list[str]) -> None:
     "lines",
     [
         'kind = "pipe"\ncommand = ["/bin/sh", "-c", "cat > \\"$1\\"; awk { print }", "x", "{local}"]\nper = "message"',
+        'kind = "http"\nurl = "https://x"\ntls_ca = "ca"\nkey_file = "key"\nformat = "multipart"',
         'kind = "fail"',
         'kind = "fail"\ncode = "4.2.1"\ntext = "Later."',
     ],
 )
 def test_good_ones(lines: str) -> None:
     assert read(lines).transport["x"].kind in lines
+
+
+def test_paths_count_from_the_folder_of_the_file() -> None:
+    made = read('kind = "http"\nurl = "https://x"\ntls_ca = "ca"\nkey_file = "key"').transport["x"]
+    assert (made.tls_ca, made.key_file) == ("/etc/mta/ca", "/etc/mta/key")

@@ -3,17 +3,16 @@
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
 is one message for some of its recipients by one transport. There is one file a transport: `discard`; `fail`; `maildir`,
 with `mailbox` for the folders and `disk` for the system calls; `pipe`, with `command` for arguments and exit codes and
-`child` for a run; and `relay` for SMTP and LMTP, with `endpoint` for the
-address of the next hop, `peer` for a connection, `tls` for what may be around it,
-`framing` for the form that content has on it and `turns` for when
-it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
+`child` for a run; `http`, with `http_request` for what is posted and `http_connection` for how; and `relay` for SMTP
+and LMTP, with `endpoint` for the address of the next hop, `peer` for a connection, `tls` for what may be around it,
+`framing` for the form that content has on it and `turns` for when it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
 remembers what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard and fail end their jobs on the spot. What blocks, a sync or a command, is for
-    native threads (`threads`): maildir hands them whole batches, pipe one job each. SMTP and LMTP have a greenlet for
-    each connection, which waits for its socket and nothing else; every wait has a deadline, kept by one timer for all
-    connections.
+    native threads (`threads`): maildir hands them whole batches, pipe and http one job each. SMTP and LMTP have
+    a greenlet for each connection, which waits for its socket and nothing else; every wait has a deadline, kept by one
+    timer for all connections.
 
 What is stored
     A file of a maildir begins with `Return-Path: <sender>` and `Delivered-To: recipient`, each ended by CR LF; then

@@ -38,14 +38,14 @@ BATCH_WINDOW = 2048  # messages in flight for transports that work in batches
 
 def terms(transport: Transport) -> Terms:
     """What a transport allows. Those that work in batches need not find out how much they can take."""
-    is_client = transport.kind in ("smtp", "lmtp")
+    is_client = transport.kind in ("smtp", "lmtp", "http")
     takes_one_by_one = is_client or transport.kind == "pipe"
     return Terms(
         window=transport.concurrency * CONNECTION_WINDOW if takes_one_by_one else BATCH_WINDOW,
         initial=INITIAL if is_client else BATCH_WINDOW,
         rate=transport.rate,
         destination_rate=transport.destination_rate,
-        by_domain=is_client and not transport.host,  # each domain has a next hop of its own
+        by_domain=transport.kind in ("smtp", "lmtp") and not transport.host,  # each domain has a next hop of its own
     )
 
 

@@ -4,6 +4,7 @@ import smtplib
 from pathlib import Path
 from typing import Any
 
+from tests.support.httphop import HttpHop, answer
 from tests.support.server import Server
 
 CONTENT = b"Subject: hello\r\n\r\nHello.\r\n.dot\r\n"
@@ -44,6 +45,26 @@ def test_pipe(tmp_path: Path) -> None:
     assert lines[2].startswith(b"Received: ")
     assert file.read_bytes().endswith(CONTENT.replace(b"\r\n", b"\n"))
     assert "command failed, temporary failure: no room" in server.log.read_text()
+
+
+def test_http(tmp_path: Path) -> None:
+    """Posted with a signature; what the server does not want now is posted again."""
+    (tmp_path / "key").write_text("secret")
+    with HttpHop(lambda post: answer("503 busy" if len(hop.posts) == 1 else "200 OK")) as hop:
+        transport = {"kind": "http", "url": hop.url(), "key_file": str(tmp_path / "key")}
+        settings = routed({"post": transport}, joe="post") | {"queue": {"retry_min_s": 0.5}}
+        with Server(tmp_path / "server", settings) as server:
+            send(server, "joe@example.org", "ann@example.org")
+            server.wait_empty()
+            assert len(server.delivered()) == 1
+    first, second = hop.posts
+    assert first.body == second.body
+    assert first.body.startswith(b"Received: ")
+    assert first.body.endswith(CONTENT)
+    assert first.headers["x-mta-queue-id"] == second.headers["x-mta-queue-id"]
+    assert second.headers["x-mta-recipients"] == '["joe@example.org"]'
+    assert "x-mta-signature" in second.headers
+    assert "503 busy" in server.log.read_text()
 
 
 def test_fail(tmp_path: Path) -> None:
