@@ -219,6 +219,45 @@ class Queue(Struct, frozen=True, forbid_unknown_fields=True):
     retry_max_s: Annotated[Seconds, Meta(description="longest wait between attempts, in seconds")] = 4000.0
     lifetime_s: Annotated[Seconds, Meta(description="age at which a message is given up, in seconds")] = 432000.0
     active: Annotated[Count, Meta(description="messages the queue manager holds in memory at once")] = 20000
+    delay_warning_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="age at which the sender of a message is told once that it is late, in seconds; 0 is never",
+        ),
+    ] = 0.0
+
+
+class Bounces(Struct, frozen=True, forbid_unknown_fields=True):
+    """What senders are told of their messages (RFC 3464). It needs a route to them, as any message does."""
+
+    send: Annotated[
+        bool,
+        Meta(description="tell them; if not, messages that failed stay in the queue until they are deleted"),
+    ] = True
+    double: Annotated[
+        Literal["drop", "postmaster"],
+        Meta(
+            description="failures that the sender cannot be told of, as there is none (the message is a bounce) or no "
+            "route leads there: drop them, or tell postmaster at the first local domain"
+        ),
+    ] = "drop"
+    full_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=16_777_216,
+            description="largest message that is returned whole, in bytes (and not if RET=HDRS); of others, the header",
+        ),
+    ] = 65536
+    templates: Annotated[
+        str,
+        Meta(
+            description="folder with texts of your own: failure.txt, delay.txt, success.txt, double.txt; what is not "
+            "there is as built in"
+        ),
+    ] = ""
 
 
 class Transport(Struct, frozen=True, forbid_unknown_fields=True):
@@ -347,4 +386,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     tls: Tls = Tls()
     queue: Queue = Queue()
+    bounces: Bounces = Bounces()
     log: Log = Log()

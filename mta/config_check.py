@@ -57,6 +57,7 @@ def complete(config: Config, folder: Path) -> Config:
         transport={name: config_transport.placed(transport, folder) for name, transport in config.transport.items()},
         route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
         tls=_tls(config.tls, folder),
+        bounces=replace(config.bounces, templates=absolute(folder, config.bounces.templates)),
         log=replace(config.log, file=absolute(folder, config.log.file)),
     )
 

@@ -315,6 +315,8 @@ _DEFERRED = _Event(
 )
 _FAILED = _Event("failed", **_DEFERRED.fields)
 _REMOVED = _Event("removed", queue="id")
+_BOUNCED = _Event("bounced", queue="id", session="id", bounce="id", kind="id", to="text", recipients="count")
+_NOT_BOUNCED = _Event("not_bounced", queue="id", session="id", to="text", recipients="count", reason="text")
 
 
 def connect(session: str, client: str, listener: str) -> None:
@@ -412,6 +414,20 @@ def failed(
 def removed(queue_id: str) -> None:
     """All recipients of a message are done with, and it has left the queue."""
     _emit(_REMOVED.template % queue_id)
+
+
+def bounced(queue_id: str, session: str, bounce_id: str, kind: str, recipient: bytes, recipients: int) -> None:
+    """`recipient` is told what became of a message, by another one with the queue id `bounce_id`.
+
+    `kind` is failure, delay, success, or double for a failure that our postmaster is told of; `recipients` counts those
+    of the message that it is about.
+    """
+    _emit(_BOUNCED.template % (queue_id, session, bounce_id, kind, _text(recipient), recipients))
+
+
+def not_bounced(queue_id: str, session: str, sender: bytes, recipients: int, reason: str) -> None:
+    """A message has failed for some recipients, and nobody is told; `reason` says why."""
+    _emit(_NOT_BOUNCED.template % (queue_id, session, _text(sender), recipients, _text(reason)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ The way of a message:
 - `journal` (SQLite) keeps outcomes, in batches; `progress` knows what of each log segment is settled; `cleaner` frees
   segments and large bodies once the journal says on disk that nobody needs them, and moves survivors to a shard of our
   own.
+- `bounce` tells senders of what failed or is late, with messages of our own: `original` is what goes back of theirs,
+  `own` the shard that the notifications go to and are then read in from.
 - `core` joins these without sockets, `main` is the process; `store` is the same queue for whoever looks at it while no
   manager runs.
 
@@ -24,6 +26,7 @@ Invariants:
 
 - A message is in exactly one place: unread in the log; in the active set; in the journal as waiting or failed; or
   settled. Settled means that its log record is never read in again, and is written in the transaction that makes it so.
+- A message that failed leaves the journal only when the notification to its sender is in the spool, on disk.
 - A segment is freed only when the journal on disk has every record of it settled and no row that lies in it. A large
   body is freed only after the journal on disk has its message ended.
 - What a crash costs: outcomes since the last commit (at most `core.COMMIT_S` old while the disk keeps up) are unknown,
@@ -36,6 +39,6 @@ Known limits: a destination is a transport (or a domain, for transports that hav
 hop that many of them share is not seen as one. How slow a destination is takes `shares.WATCH_S` to be known, and mail
 behind its first burst waits for so long. Mail that was put aside and whose destination has another name after a change
 of the configuration comes back when it is due, after an hour or two. A damaged place in the log is told at each start,
-and its segment kept until somebody removes the file. Messages that failed are kept until they are deleted or tried
-again.
+and its segment kept until somebody removes the file. With `bounces.send = false`, messages that failed are kept until
+they are deleted or tried again.
 """

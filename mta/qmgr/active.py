@@ -60,6 +60,7 @@ class Message(msgspec.Struct, gc=False):
     tried: bool = False  # a worker has answered for one of this round's jobs
     unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
     transport: str = ""  # where somebody moved it to
+    warned: bool = False  # its sender has been told of the delay
     aim: Aim = Aim.RETRY
 
     @property
@@ -88,7 +89,10 @@ class ActiveSet:
         progress: Progress,
         clock: Clock,
         rng: random.Random,
+        *,
+        tells: bool,
     ) -> None:
+        """`tells`: senders are told of failures and delays (`mta.qmgr.bounce`)."""
         self.messages: dict[int, Message] = {}
         self.recipients = 0  # of all messages
         self.counts = Counts()
@@ -100,6 +104,7 @@ class ActiveSet:
         self._progress = progress
         self._clock = clock
         self._rng = rng
+        self._tells = tells
         self._numbers = itertools.count(1)
 
     def room(self) -> int:
@@ -167,6 +172,7 @@ class ActiveSet:
             row.attempts,
             unreached={recipient.index: recipient for recipient in row.detail.recipients},
             transport=row.detail.transport,
+            warned=row.detail.warned,
         )
         self.recipients += len(message.recipients)
         self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
@@ -398,7 +404,14 @@ class ActiveSet:
                 due_wall += retry.wait_s(attempts, self._settings, self._rng)
             if state is State.WAITING:
                 self.due_wall = min(self.due_wall, due_wall)
+        if self._tells and state is not State.HELD and self._has_news(message, unreached, now_wall):
+            state = State.TELLING
         self._put(message, self._row(message, state, due_wall, attempts))
+
+    def _has_news(self, message: Message, unreached: dict[int, Recipient], now_wall: float) -> bool:
+        """Whether there is something to tell the sender."""
+        is_late = not message.warned and retry.is_late(message.received_wall, now_wall, self._settings)
+        return is_late or any(recipient.status in (FAILED, DELIVERED) for recipient in unreached.values())
 
     def _row(self, message: Message, state: State, due_wall: float, attempts: int) -> Row:
         return Row(
@@ -411,7 +424,7 @@ class ActiveSet:
             message.sender,
             message.size_bytes,
             message.body,
-            Detail(message.session, list((message.unreached or {}).values()), message.transport),
+            Detail(message.session, list((message.unreached or {}).values()), message.transport, message.warned),
         )
 
     def _put(self, message: Message, row: Row) -> None:

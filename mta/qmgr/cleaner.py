@@ -11,11 +11,11 @@ import msgspec
 from mta import log
 from mta.errors import SpoolCorrupt, SpoolError
 from mta.qmgr.journal import IN_HAND, Journal, Row
+from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import SEGMENT_SHIFT, Progress, SegmentProgress
 from mta.spool import layout, queueid, reclaim
 from mta.spool.reader import MessageReader
 from mta.spool.record import Record
-from mta.spool.writer import SpoolWriter
 
 LIVE_FRACTION = 0.1  # of a segment's file; below it, the messages that wait in it are moved elsewhere
 
@@ -51,24 +51,19 @@ class Census:
 class Cleaner:
     """Frees what can be freed, and moves what is in the way."""
 
-    def __init__(self, root: Path, journal: Journal, progress: Progress) -> None:
+    def __init__(self, root: Path, journal: Journal, progress: Progress, own: OwnShard) -> None:
         self.reserve = reclaim.BodyReserve(root)
         self._root = root
         self._journal = journal
         self._progress = progress
         self._reader = MessageReader(root, open_segments=4)
-        self._writer: SpoolWriter | None = None  # our own shard, claimed when something has to be moved
+        self._own = own
         self._unmovable: set[int] = set()  # segments with damaged messages
         self.moves = 0  # rows that have got another location, so far
 
     def close(self) -> None:
         """Close all files."""
         self._reader.close()
-        if self._writer is not None:
-            try:
-                self._writer.close()
-            except SpoolError as error:  # copies that no row names: nothing is lost with them
-                log.problem(str(error))
 
     def free(self) -> int:
         """Free what nobody needs, according to the journal on disk; returns the number of segments."""
@@ -114,15 +109,14 @@ class Cleaner:
         """Copy messages to our own shard, and when they are safe there, let their rows say so."""
         moved: list[tuple[Row, int]] = []
         try:
-            if self._writer is None:
-                self._writer = SpoolWriter(self._root)
+            writer = self._own.writer()
             for row in rows:
                 try:
-                    moved.append((row, reclaim.move(self._reader, self._writer, row.location)))
+                    moved.append((row, reclaim.move(self._reader, writer, row.location)))
                 except SpoolCorrupt as error:
                     log.corrupt(error.path, error.offset_bytes, error.reason)
                     self._unmovable.add(segment.name)
-            self._writer.commit()
+            writer.commit()
         except SpoolError as error:
             log.problem(str(error))
             return 0

@@ -14,7 +14,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
   `code`, `text`. A message that cannot be read has `problem` in its first item instead of what only the log knows.
 - `stats`: one item: `queued` (accepted, not finished), `active`, `waiting`, `held`, `failed` (messages); `unread` (in
   the log, part of `queued`), `in_flight` (jobs), `workers`, `results` (recipients delivered, deferred and failed since
-  the manager started), `corrupt`, `torn` (places in the log), `healthy`, `destinations` (by name: `waiting`,
+  the manager started), `bounces` (notifications sent, and failures dropped, since then), `corrupt`, `torn` (places in
+  the log), `healthy`, `destinations` (by name: `waiting`,
   `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs).
 - `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
   that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of

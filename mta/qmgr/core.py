@@ -14,11 +14,13 @@ from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.qmgr import shares
 from mta.qmgr.active import ActiveSet
+from mta.qmgr.bounce import Bounces
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
 from mta.qmgr.intake import Consumer, Intake
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
 from mta.qmgr.lines import Terms
+from mta.qmgr.own import OwnShard
 from mta.qmgr.pacing import INITIAL
 from mta.qmgr.parking import Parking
 from mta.qmgr.progress import Progress, SegmentProgress
@@ -66,9 +68,16 @@ class Core:
         allowed = {name: terms(transport) for name, transport in config.transport.items()}
         self.scheduler = Scheduler(allowed, suspend_s=config.queue.retry_min_s)
         router = routing.router(config)
-        self.active = ActiveSet(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng)
+        self.active = ActiveSet(
+            *(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng), tells=config.bounces.send
+        )
         self.parking = Parking(config.queue.active, self.scheduler, self.active, self.journal)
-        self.cleaner = Cleaner(root, self.journal, self.progress)
+        self._own = OwnShard(root)
+        self.cleaner = Cleaner(root, self.journal, self.progress, self._own)
+        self.bounces = Bounces(
+            *(config, self.journal, self.progress, self._own),
+            *(lambda address: router.transport(address) is not None, clock, rng),
+        )
         self._census: Census | None = Census(root, self.journal.bodies())  # before the ends of the log are taken
         self._consume: Consumer = self._count_and_admit
         self.intake = Intake(root, self.progress, self.active.discard)
@@ -96,6 +105,7 @@ class Core:
         """Close all files. What was not committed is lost."""
         self.intake.close()
         self.cleaner.close()
+        self._own.close()
         self.journal.close()
 
     def take(self, now: float) -> int:
@@ -139,6 +149,8 @@ class Core:
 
     def settle(self, now: float) -> int:
         """Commit, free and look around, each when it is time; returns how many waiting messages came in."""
+        if now >= self._commit_at and self.healthy and self.bounces.due(now):
+            self._bounce(now)
         pending = self.pending()
         if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
             is_due = self.active.due_wall <= self.clock.wall() and self.active.room() > 0
@@ -154,6 +166,12 @@ class Core:
             if not self.pending():
                 return self.parking.refill()
         return 0
+
+    def _bounce(self, now: float) -> None:
+        """Tell senders what is to be told; the commit that follows says so. Blocks."""
+        for row in self.bounces.write(now):
+            self.active.due_wall = min(self.active.due_wall, row.due_wall)
+        self.intake.look()  # our own shard may be new
 
     def pending(self) -> int:
         """Changes that the next commit would write."""
@@ -197,7 +215,7 @@ class Core:
     def timeout_s(self, now: float) -> float:
         """How long there is nothing to do if nothing happens."""
         wait = self._look_at - now
-        if self.pending():
+        if self.pending() or self.bounces.due(now):
             wait = min(wait, self._commit_at - now)
         if self.active.room() > 0:
             wait = min(wait, max(self.active.due_wall - self.clock.wall(), self._commit_at - now))

@@ -62,6 +62,7 @@ class State(enum.IntEnum):
     FAILED = 2  # given up, kept and listed
     HELD = 3  # until somebody releases it
     HOLDING = 4  # in the manager's hands, and held as soon as what is in flight has ended
+    TELLING = 5  # in nobody's hands: its sender is to be told of something; then it waits, or is done with
 
 
 IN_HAND = (State.ACTIVE, State.HOLDING)
@@ -83,6 +84,7 @@ class Detail(msgspec.Struct, array_like=True):
     session: str
     recipients: list[Recipient]
     transport: str = ""  # where somebody moved it to, instead of where the routes lead; empty: nobody did
+    warned: bool = False  # its sender has been told of the delay
 
 
 class Row(msgspec.Struct):
@@ -283,6 +285,13 @@ class Journal:
         """Up to `limit` waiting rows whose time has come, the earliest first; lacks rows not on disk yet."""
         rows = self._select("WHERE state = ? AND due <= ? ORDER BY due LIMIT ?", (State.WAITING, now_wall, limit))
         return [row for row in rows if row.state is State.WAITING and row.due_wall <= now_wall]
+
+    def telling(self, limit: int) -> list[Row]:
+        """Up to `limit` rows in state TELLING, those that are not on disk yet first."""
+        rows = [row for row in self._rows.values() if row is not None and row.state is State.TELLING][:limit]
+        known = {row.location for row in rows}
+        found = self._select("WHERE state = ? LIMIT ?", (State.TELLING, limit)) if len(rows) < limit else []
+        return rows + [row for row in found if row.state is State.TELLING and row.location not in known]
 
     def aside(self, destination: str, limit: int) -> list[Row]:
         """Up to `limit` waiting rows that were put aside for a destination, by location; lacks rows not on disk yet."""

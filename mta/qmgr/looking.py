@@ -35,19 +35,21 @@ class Looker:
         """Counts, as of now."""
         core = self._core
         states = core.journal.states
+        waiting = states[State.WAITING] + states[State.TELLING]
         unread = core.intake.unread()
         corrupt, torn = core.intake.damage()
         active = len(core.active.messages)
         yield {
-            "queued": unread + active + states[State.WAITING] + states[State.HELD],
+            "queued": unread + active + waiting + states[State.HELD],
             "active": active,
-            "waiting": states[State.WAITING],
+            "waiting": waiting,
             "held": states[State.HELD],
             "failed": states[State.FAILED],
             "unread": unread,
             "in_flight": core.scheduler.in_flight(),
             "workers": core.scheduler.workers(),
             "results": msgspec.structs.asdict(core.active.counts),
+            "bounces": msgspec.structs.asdict(core.bounces.counts),
             "corrupt": corrupt,
             "torn": torn,
             "healthy": core.healthy,

@@ -17,6 +17,11 @@ def wait_s(attempts: int, queue: Queue, rng: random.Random) -> float:
     return min(wait, max(queue.retry_min_s, queue.retry_max_s))
 
 
+def is_late(received_wall: float, now_wall: float, queue: Queue) -> bool:
+    """Whether the sender of a message that still waits is to be warned."""
+    return 0 < queue.delay_warning_s <= now_wall - received_wall
+
+
 def is_expired(received_wall: float, now_wall: float, queue: Queue) -> bool:
     """Whether a message is too old to be deferred once more."""
     return now_wall - received_wall >= queue.lifetime_s

@@ -11,7 +11,7 @@ from xxhash import xxh3_64_intdigest
 
 from mta import envelope as envelopes
 from mta import ipc
-from mta.config import Config, Domains, Listen, Queue, Route, Transport
+from mta.config import Bounces, Config, Domains, Listen, Queue, Route, Transport
 from mta.envelope import Envelope
 from mta.qmgr.control import Control
 from mta.qmgr.core import Core
@@ -22,6 +22,8 @@ START_WALL = 1_800_000_000.0
 
 TRANSPORTS = {"store": Transport("discard"), "relay": Transport("smtp", host="127.0.0.1:1", concurrency=2)}
 ROUTES = [Route(["*@store.example"], "store"), Route(["*@relay.example"], "relay")]
+
+SILENT = Bounces(send=False)  # what has failed stays in the queue, where a test can look at it
 
 Answer = Callable[[ipc.Job], ipc.Outcome]
 
@@ -39,7 +41,7 @@ class FakeClock:
         return START_WALL + self.elapsed_s
 
 
-def make_config(root: Path, **queue: float) -> Config:
+def make_config(root: Path, bounces: Bounces = SILENT, **queue: float) -> Config:
     return Config(
         hostname="mx.example",
         spool=str(root),
@@ -48,6 +50,7 @@ def make_config(root: Path, **queue: float) -> Config:
         transport=TRANSPORTS,
         route=ROUTES,
         queue=msgspec.structs.replace(Queue(), **queue),
+        bounces=bounces,
     )
 
 
@@ -58,13 +61,22 @@ class Sender:
         self.writer = SpoolWriter(root, **options)
         self._closed = False
 
-    def send(self, *recipients: bytes, size: int = 100, wall: float = START_WALL, large: bool = False) -> int:
-        """Append one message; `commit` makes it visible. Returns its location."""
-        envelope = envelopes.encode(Envelope(b"from@sender.example", recipients, wall, session="s1"))
-        body = b"x" * size
+    def send(
+        self,
+        *recipients: bytes,
+        size: int = 100,
+        wall: float = START_WALL,
+        large: bool = False,
+        body: bytes = b"",
+        **facts: object,
+    ) -> int:
+        """Append one message; `commit` makes it visible. `facts` are fields of its envelope. Returns its location."""
+        facts = {"sender": b"from@sender.example", "session": "s1"} | facts
+        envelope = envelopes.encode(Envelope(recipients=recipients, received_wall=wall, **facts))
+        body = body or b"x" * size
         if large:
             return self._send_large(envelope, body)
-        return self.writer.append(envelope, [body], body_bytes=size, body_hash=xxh3_64_intdigest(body))
+        return self.writer.append(envelope, [body], body_bytes=len(body), body_hash=xxh3_64_intdigest(body))
 
     def _send_large(self, envelope: bytes, data: bytes) -> int:
         bodies = self.writer.bodies
@@ -107,11 +119,11 @@ class Bench:
 
     WORKER = 1
 
-    def __init__(self, root: Path, clock: FakeClock | None = None, **queue: float) -> None:
+    def __init__(self, root: Path, clock: FakeClock | None = None, bounces: Bounces = SILENT, **queue: float) -> None:
         layout.make_folders(root)
         layout.make_folder(root / "qmgr")
         self.root = root
-        self.config = make_config(root, **queue)
+        self.config = make_config(root, bounces, **queue)
         self.clock = clock or FakeClock()
         self.core = Core(self.config, self.clock, random.Random(1))
         self.core.scheduler.join(self.WORKER)
@@ -193,9 +205,9 @@ def ask(replies: Iterator[ipc.Reply]) -> list[dict[str, object]]:
 
 
 @contextmanager
-def bench(root: Path, clock: FakeClock | None = None, **queue: float) -> Iterator[Bench]:
+def bench(root: Path, clock: FakeClock | None = None, bounces: Bounces = SILENT, **queue: float) -> Iterator[Bench]:
     """A bench that is closed at the end, without a commit: as a crash would."""
-    it = Bench(root, clock, **queue)
+    it = Bench(root, clock, bounces, **queue)
     try:
         yield it
     finally:
