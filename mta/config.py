@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from mta.dns.settings import Dns
+
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -275,7 +277,11 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     host: Annotated[
-        str, Meta(description='lmtp and smtp: "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path"')
+        str,
+        Meta(
+            description='lmtp and smtp: "127.0.0.1:24", "[::1]:24", "relay.example:25" or "unix:/path". smtp without a '
+            "host sends to the MX of each recipient's domain"
+        ),
     ] = ""
     concurrency: Annotated[
         Count, Meta(description="connections to one destination at once, or commands, per delivery worker")
@@ -385,6 +391,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     processes: Processes = Processes()
     limits: Limits = Limits()
     tls: Tls = Tls()
+    dns: Dns = Dns()
     queue: Queue = Queue()
     bounces: Bounces = Bounces()
     log: Log = Log()

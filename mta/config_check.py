@@ -17,6 +17,7 @@ from mta.config import Config, Domains, Queue, Route, Tls, Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import absolute, shown
+from mta.dns.settings import Dns, parse_server
 from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
 
@@ -32,6 +33,7 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
         "spool": _spool,
         "user": _user,
         "domains": _domains,
+        "dns": _dns,
         "queue": _queue,
         "transport": config_transport.check,
     }
@@ -91,6 +93,15 @@ def _domains(domains: Domains) -> Iterator[Fault]:
     for number, name in enumerate(domains.local):
         if name is not None and not _is_domain(name):
             yield ("domains", "local", number), f'{shown(name)} is no domain name; give one like "example.org"'
+
+
+def _dns(dns: Dns) -> Iterator[Fault]:
+    for number, text in enumerate(dns.servers):
+        try:
+            if text is not None:
+                parse_server(text)
+        except ValueError as error:
+            yield ("dns", "servers", number), f"{shown(text)} given; {error} is allowed"
 
 
 def _queue(queue: Queue) -> Iterator[Fault]:

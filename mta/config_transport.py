@@ -20,9 +20,10 @@ PLACEHOLDERS = ("domain", "local")  # of a path
 TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
 
 # Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
-NEEDED_BY = {"path": ("maildir",), "host": ("lmtp", "smtp"), "command": ("pipe",), "url": ("http",)}
+NEEDED_BY = {"path": ("maildir",), "host": ("lmtp",), "command": ("pipe",), "url": ("http",)}
 USED_BY = {
     **NEEDED_BY,
+    "host": ("lmtp", "smtp"),
     "tls": ("lmtp", "smtp"),
     "tls_name": ("lmtp", "smtp"),
     "tls_ca": ("lmtp", "smtp", "http"),

@@ -118,7 +118,7 @@ def test_syntax_error_has_its_line() -> None:
             '6: domains.local[0]: no route takes mail for "example.n',
         ),
         ('kind = "maildir"', 'kind = "mbx"', '8: transport.store.kind: "mbx" given; one of "discard", "fail"'),
-        ('kind = "maildir"', 'kind = "smtp"', "7: transport.store.host: is missing; kind smtp needs it"),
+        ('kind = "maildir"', 'kind = "lmtp"', "7: transport.store.host: is missing; kind lmtp needs it"),
         (
             'kind = "maildir"',
             'kind = "smtp"',

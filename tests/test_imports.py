@@ -47,6 +47,7 @@ ALLOWED = {
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
         *("pem", "tls_facts"),
+        *("dns", "smtp.address"),
     ),
     "supervisor": (
         *("child", "clients_file", "config", "config_load", "endpoint", "errors", "log", "metrics", "pem", "tls_file"),
@@ -64,6 +65,7 @@ FORBIDDEN = {
     "": GEVENT,  # the modules at the top
 }
 FORBIDDEN_IN = {
+    "deliver.mx": (*GEVENT, *IO, "datetime"),
     **dict.fromkeys((f"dns.{name}" for name in ("name", "message", "answer", "cache", "upstreams", "settings")), PURE),
     "dns.exchange": ("time", "datetime", "random"),
     "dns.stub": ("time", "datetime"),

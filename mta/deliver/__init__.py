@@ -14,6 +14,10 @@ Where this package waits
     a greenlet for each connection, which waits for its socket and nothing else; every wait has a deadline, kept by one
     timer for all connections.
 
+Where mail for a domain goes
+    A transport with a host has one relay. One without has a relay for each set of hosts (`domains`), found by look-ups
+    (`hosts`) from which `mx` makes an order. A look-up that fails is the destination's trouble: it defers.
+
 What is stored
     A file of a maildir begins with `Return-Path: <sender>` and `Delivered-To: recipient`, each ended by CR LF; then
     follows the message byte for byte as it stands in the spool, CR LF included: nothing is turned into local line

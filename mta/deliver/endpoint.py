@@ -1,24 +1,67 @@
-"""A configured next hop as something to connect to: its addresses, now."""
+"""Next hops as something to connect to: their addresses, now. `Endpoint` is a configured one."""
 
 import socket
+from typing import NamedTuple, Protocol
 
 from gevent.socket import getaddrinfo
 
 from mta.deliver.peer import Address, ConnectError
+from mta.deliver.tls import PLAIN, Policy
 from mta.endpoint import Unix, is_ipv6, parse_next_hop
 from mta.errors import ConfigError
+
+
+class Target(NamedTuple):
+    """Something to connect to: the address, how people and logs see it, and which TLS it gets."""
+
+    address: Address
+    label: str
+    tls: Policy
+
+
+class Endpoints(Protocol):
+    """Where a relay may connect to."""
+
+    @property
+    def label(self) -> str:
+        """How people and logs see all of it."""
+
+    @property
+    def can_verify(self) -> bool:
+        """Whether there can be a connection with the server that is meant, and nobody else."""
+
+    def targets(self) -> list[Target]:
+        """In the order in which to try them. May wait; raises `ConnectError`."""
+
+    def failed(self, address: Address) -> None:
+        """There was no connection to an address, or none that takes mail."""
+
+    def answered(self, address: Address) -> None:
+        """An address takes mail."""
 
 
 class Endpoint:
     """Where to connect to. Names are resolved again for each connection."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, tls: Policy = PLAIN) -> None:
         """`host` is as in the configuration (`mta.endpoint`); raises `ConfigError` when it is nothing of the kind."""
         self.label = host  # as people and logs see it
+        self.can_verify = tls.is_verified
+        self._tls = tls
         try:
             self._hop = parse_next_hop(host)
         except ValueError as error:
             raise ConfigError([f"transport host {host!r}: {error}"]) from None
+
+    def targets(self) -> list[Target]:
+        """As `addresses`."""
+        return [Target(address, self.label, self._tls) for address in self.addresses()]
+
+    def failed(self, address: Address) -> None:
+        """Nothing is remembered."""
+
+    def answered(self, address: Address) -> None:
+        """Nothing is remembered."""
 
     def addresses(self) -> list[Address]:
         """In the order in which to try them. Waits for the resolver where there is a name; raises `ConnectError`."""

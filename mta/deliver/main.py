@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from time import monotonic
 
 import gevent
 from gevent.event import AsyncResult
@@ -17,12 +18,13 @@ from gevent.socket import wait_read
 from mta import fastparse, ipc, log
 from mta.child import ChildContext
 from mta.config import Config
-from mta.deliver import http, maildir, pipe, relay
+from mta.deliver import domains, http, maildir, pipe, relay
 from mta.deliver.attempt import Transport
 from mta.deliver.discard import Discard
 from mta.deliver.fail import Fail
 from mta.deliver.link import Link
 from mta.deliver.messages import SpoolMessages
+from mta.dns.stub import Resolver
 from mta.errors import EX_OK, EX_OSERR, MtaError
 
 GRACE_S = 20.0  # for deliveries that are on their way when TERM comes
@@ -34,6 +36,7 @@ def make_transports(config: Config) -> dict[str, Transport]:
     """The configured transports by name. Makes the roots of maildirs; raises `ConfigError` or `OSError`."""
     spool = Path(config.spool)
     home = next(iter(config.domains.local), config.hostname)  # of a bare postmaster
+    resolver: Resolver | None = None  # one for all: it has a cache
     made: dict[str, Transport] = {}
     for name, settings in config.transport.items():
         if settings.kind == "discard":
@@ -46,6 +49,9 @@ def make_transports(config: Config) -> dict[str, Transport]:
             made[name] = http.make(settings, spool)
         elif settings.kind == "maildir":
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
+        elif settings.kind == "smtp" and not settings.host:
+            resolver = resolver or Resolver(config.dns, monotonic)
+            made[name] = domains.make(settings, config.hostname, SpoolMessages(spool), resolver)
         else:
             made[name] = relay.make(settings, config.hostname, SpoolMessages(spool))
     return made

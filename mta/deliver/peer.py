@@ -59,6 +59,7 @@ class Connection:
         self._socket = sock
         self._timeout_s = timeout_s
         self._deadline_at = monotonic() + timeout_s  # monotonic
+        self.label = ""  # how people and logs see the next hop
         self._tls: Session | None = None
         self.tls = PLAIN  # what was asked for
         self.tls_failed = False  # TLS began, and did not work
@@ -162,6 +163,8 @@ class Connection:
             if client.step is Step.READ:
                 self._wait(self._readable)
                 self._receive()
+                if self._tls is not None and self._tls.has_output and client.step is Step.READ:
+                    self._send(())  # OpenSSL has something to say by itself
 
     def _send_content(self, pieces: Iterable[bytes], framing: Stuffer | Chunk) -> None:
         """Content and its end, in one write where there is one piece. The last one waits until it is known to be."""

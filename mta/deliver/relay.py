@@ -1,4 +1,4 @@
-"""The transports that speak SMTP or LMTP to a configured host.
+"""What speaks SMTP or LMTP to a destination: the host of a transport, or the hosts of a domain (`mta.deliver.domains`).
 
 Up to `concurrency` connections are open. Each busy one has a greenlet that takes one work after the other from the
 common queue; one that finds the queue empty stays open for `IDLE_S` without a greenlet, watched for the server
@@ -23,14 +23,15 @@ from time import monotonic
 import gevent
 import msgspec
 from gevent.hub import get_hub
+from gevent.lock import BoundedSemaphore
 
 from mta import log
 from mta.config import Transport as Settings
 from mta.deliver.attempt import DEFERRED, DELIVERED, FAILED, Work
-from mta.deliver.endpoint import Endpoint
+from mta.deliver.endpoint import Endpoint, Endpoints, Target
 from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import Address, ConnectError, Connection, connect
-from mta.deliver.tls import PLAIN, Level, Policy, fixed
+from mta.deliver.tls import PLAIN, Level, fixed
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
 from mta.ipc import Result
@@ -61,20 +62,23 @@ class Relay:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: Endpoints,
         protocol: Protocol,
         hostname: bytes,
         settings: Settings,
         messages: Messages,
-        tls: Policy,
+        places: BoundedSemaphore | None = None,
     ) -> None:
-        """`hostname` is what we call ourselves; of `settings` the limits are used."""
+        """`hostname` is what we call ourselves; of `settings` the limits are used.
+
+        `places` bounds the connections of all relays that share it: each open one has a place.
+        """
         self._endpoint = endpoint
         self._protocol = protocol
         self._hostname = hostname
         self._settings = settings
         self._messages = messages
-        self._tls = tls
+        self._places = places
         self._plain: dict[Address, float] = {}  # addresses whose TLS is broken, until when (monotonic)
         self._turns = Turns()
         self._waiting: deque[Work] = deque()
@@ -109,6 +113,11 @@ class Relay:
         """Close the idle connections."""
         while self._idle:
             self._drop(self._idle.pop())
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether there are neither works nor connections."""
+        return not (self._waiting or self._busy or self._open)
 
     # --- couriers
 
@@ -145,21 +154,23 @@ class Relay:
         # RFC 8689 section 4.2.1: without verified TLS the message can go no further. LMTP is final delivery, as a
         # maildir is: behind that the request has no meaning (RFC 8689 section 4.4).
         require_tls = message.envelope.require_tls and self._protocol is Protocol.SMTP
-        if require_tls and not self._tls.is_verified:
-            text = "the message requires TLS, and this transport does not verify it"
-            work.settle_all(message.envelope, self._endpoint.label, FAILED, "5.7.30", text)
+        if require_tls and not self._endpoint.can_verify:
+            self._not_verified(work, message, self._endpoint.label)
             return
         reused = courier.connection is not None
         while True:
             connection = courier.connection or self._connect()
             courier.connection = connection
             client = connection.client
+            if require_tls and not connection.is_verified:
+                self._not_verified(work, message, connection.label)
+                return
             try:
                 mail = _mail(message, work.job.recipients, client, require_tls=require_tls)
                 connection.transact(mail, message.chunks)
             except SpoolError as error:
                 self._let_go(courier)
-                work.settle_read(message.envelope, self._endpoint.label, [], error)
+                work.settle_read(message.envelope, connection.label, [], error)
                 return
             if client.step is Step.READY:
                 break
@@ -169,8 +180,12 @@ class Relay:
             reused = False
         self._report(work, message, connection)
 
+    def _not_verified(self, work: Work, message: Message, label: str) -> None:
+        text = "the message requires TLS, and the next hop is not verified"
+        work.settle_all(message.envelope, label, FAILED, "5.7.30", text)
+
     def _report(self, work: Work, message: Message, connection: Connection) -> None:
-        label = self._endpoint.label
+        label = connection.label
         verdicts = connection.client.verdicts
         if len(verdicts) == 1 and verdicts[0].status == DELIVERED:
             work.delivered(message.envelope, label, verdicts[0].text, tls=connection.cipher)
@@ -195,42 +210,54 @@ class Relay:
     def _connect(self) -> Connection:
         """A connection that is ready for mail. Waits; raises `ConnectError`."""
         failure = ConnectError("4.4.1", "the next hop has no address")
-        for address in self._endpoint.addresses():
+        for target in self._endpoint.targets():
             try:
-                return self._reach(address)
+                connection = self._reach(target)
             except ConnectError as error:
-                failure = error
+                self._endpoint.failed(target.address)
+                text = str(error) if target.label == self._endpoint.label else f"{target.label}: {error}"
+                failure = ConnectError(error.code, text)
+            else:
+                self._endpoint.answered(target.address)
+                return connection
         raise failure
 
-    def _reach(self, address: Address) -> Connection:
+    def _reach(self, target: Target) -> Connection:
         """A connection to one address, ready for mail. Waits; raises `ConnectError`."""
-        tls = self._tls
-        is_optional = tls.level is Level.OPTIONAL
+        address = target.address
+        is_optional = target.tls.level is Level.OPTIONAL
         if is_optional and self._plain.get(address, 0.0) > monotonic():
-            tls = PLAIN
-        connection = self._greeted(address, tls)
+            target = target._replace(tls=PLAIN)
+        connection = self._greeted(target)
         failure = connection.client.failure
         if failure is not None and connection.tls_failed and is_optional:
-            log.note("plaintext", relay=self._endpoint.label, address=str(address.target), reason=failure.text)
+            log.note("plaintext", relay=target.label, reason=failure.text)
             if len(self._plain) >= PLAIN_ADDRESSES:
                 self._plain.clear()
             self._plain[address] = monotonic() + PLAIN_S
-            connection = self._greeted(address, PLAIN)
+            connection = self._greeted(target._replace(tls=PLAIN))
             failure = connection.client.failure
         if failure is not None:
             raise ConnectError(failure.code, failure.text)
         self._working += 1
         return connection
 
-    def _greeted(self, address: Address, tls: Policy) -> Connection:
+    def _greeted(self, target: Target) -> Connection:
         """A connection behind the greetings; closed where they failed. Waits; raises `ConnectError`."""
-        sock = connect(address, self._settings.connect_timeout_s)
-        client = Client(self._hostname, self._protocol, _ENCRYPTION.get(tls.level, Encryption.ALWAYS))
+        if self._places is not None:
+            self._places.acquire()
+        try:
+            sock = connect(target.address, self._settings.connect_timeout_s)
+        except BaseException:
+            self._release()
+            raise
+        client = Client(self._hostname, self._protocol, _ENCRYPTION.get(target.tls.level, Encryption.ALWAYS))
         connection = Connection(sock, client, self._settings.timeout_s, self._turns)
+        connection.label = target.label
         self._open.add(connection)
         if len(self._open) == 1:
             self._sweeper.again(self._sweep)
-        connection.greet(tls)
+        connection.greet(target.tls)
         if client.failure is not None:
             self._close(connection)
         return connection
@@ -265,9 +292,14 @@ class Relay:
 
     def _close(self, connection: Connection) -> None:
         connection.close()
+        self._release()
         self._open.discard(connection)
         if not self._open:
             self._sweeper.stop()
+
+    def _release(self) -> None:
+        if self._places is not None:
+            self._places.release()
 
     def _on_idle_event(self, connection: Connection) -> None:
         """The server closed an idle connection, or said something nobody asked for."""
@@ -331,4 +363,4 @@ def make(settings: Settings, hostname: str, messages: Messages) -> Relay:
     """The transport of kind smtp or lmtp; raises `ConfigError` when its host or its authorities cannot be used."""
     protocol = Protocol.LMTP if settings.kind == "lmtp" else Protocol.SMTP
     name = hostname.encode("ascii", "replace")
-    return Relay(Endpoint(settings.host), protocol, name, settings, messages, fixed(settings))
+    return Relay(Endpoint(settings.host, fixed(settings)), protocol, name, settings, messages)

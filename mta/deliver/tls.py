@@ -5,6 +5,7 @@ take its place. `verify` wants one from a known authority, for the name of the n
 """
 
 import enum
+import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,20 +43,29 @@ class TlsFailure(PeerError):
 class Policy(msgspec.Struct, frozen=True):
     """What one next hop gets. `name` is what it is asked for (SNI), and what its certificate must have to be verified.
 
-    `context` is None at the level NONE only.
+    `context` is None at the level NONE only. `is_sure`: the name itself is not from a DNS that anybody could forge.
     """
 
     level: Level
     context: ssl.SSLContext | None = None
     name: str = ""
+    is_sure: bool = True
 
     @property
     def is_verified(self) -> bool:
         """Whether a session that comes about is with the server that is meant."""
-        return self.level is Level.VERIFY
+        return self.level is Level.VERIFY and self.is_sure
+
+    def named(self, name: str, *, is_sure: bool) -> "Policy":
+        """The same for a host of that name, unless there is a name already."""
+        if self.level is Level.NONE or self.name:
+            return self
+        return msgspec.structs.replace(self, name=name if _NAME.fullmatch(name) else "", is_sure=is_sure)
 
 
 PLAIN = Policy(Level.NONE)
+
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]{0,251}[a-z0-9_])?")
 
 
 def level_of(settings: Settings) -> Level:
@@ -74,6 +84,14 @@ def fixed(settings: Settings) -> Policy:
     hop = parse_next_hop(settings.host)
     name = settings.tls_name or ("" if isinstance(hop, Unix) else hop.host)
     return Policy(level, make_context(level, settings.tls_ca), name)
+
+
+def for_hosts(settings: Settings) -> Policy:
+    """What each host of a domain gets, but for its name. Raises `ConfigError` as `fixed` does."""
+    level = level_of(settings)
+    if level is Level.NONE:
+        return PLAIN
+    return Policy(level, make_context(level, settings.tls_ca), settings.tls_name)
 
 
 def make_context(level: Level, authorities: str) -> ssl.SSLContext:
@@ -105,7 +123,10 @@ class Session:
     def __init__(self, context: ssl.SSLContext, name: str) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+        try:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name or None)
+        except ValueError:  # of the names that DNS allows, some are none for a certificate
+            raise TlsFailure("no name that a certificate could have") from None
         self._taken_bytes = 0
         self.is_over = False  # the server has ended it
         self.facts = TlsFacts("", "", 0)
@@ -128,6 +149,11 @@ class Session:
         name, _, bits = self._tls.cipher() or ("", "", 0)
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
         return True
+
+    @property
+    def has_output(self) -> bool:
+        """Whether `take_output` has something, or `encrypt` would have more than what it is given."""
+        return bool(self._outgoing.pending)
 
     def take_output(self) -> bytes:
         """What is to be sent, besides what `encrypt` gives: of the handshake, or an alert that tells why it ended."""

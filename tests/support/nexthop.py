@@ -93,12 +93,15 @@ Script = Callable[[Hop], None]
 class NextHop:
     """Listens on loopback, or on a unix socket, and plays `script` on each connection."""
 
-    def __init__(self, script: Script, unix_path: Path | None = None) -> None:
+    def __init__(
+        self, script: Script, unix_path: Path | None = None, *, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self._script = script
         if unix_path is None:
             self._listener = gsocket.socket()
-            self._listener.bind(("127.0.0.1", 0))
-            self.host = f"127.0.0.1:{self._listener.getsockname()[1]}"
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._listener.bind(address)
+            self.host = f"{address[0]}:{self._listener.getsockname()[1]}"
         else:
             self._listener = gsocket.socket(socket.AF_UNIX)
             self._listener.bind(str(unix_path))
