@@ -37,7 +37,7 @@ class Answer(NamedTuple, Generic[DataT_co]):
     names as `bytes` for CNAME and PTR, `bytes` for TXT (its strings joined). There are some if and only if the status
     is OK. `authentic`: a trusted resolver says that the answer, be it that there is nothing, is signed. `ttl_s`: how
     much longer it may be believed, in seconds. `canonical`: the name at the end of the aliases, as text; the one asked
-    for when there are none. `reason`: why it failed, for people; printable.
+    for when there are none; empty where that cannot be a name. `reason`: why it failed, for people; printable.
     """
 
     status: Status

@@ -88,7 +88,7 @@ class Resolver:
         try:
             key = (names.to_wire(name), int(rtype))
         except names.BadName as error:
-            return Answer(Status.NXDOMAIN, (), False, 0, name, f"a name {error}")
+            return Answer(Status.NXDOMAIN, (), False, 0, b"", f"a name {error}")
         found = self._cache.get(key, self._clock())
         if found is not None:
             return found

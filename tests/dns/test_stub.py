@@ -24,7 +24,8 @@ from mta.dns.upstreams import FAILED_S, PLAIN_S, STRIKES
 from tests.support.nameserver import HOST, Asked, NameServer, Script, respond
 
 PATIENCE_S = 30  # far more than anything here takes
-SHORT_S = 0.8  # for a look-up that meets silence; its first question then waits a tenth of a second
+SHORT_S = 0.8  # for a look-up that meets nothing but silence; its first question then waits a tenth of a second
+WHILE_S = 4.0  # for one that meets silence first; half a second
 SOA = "example.org 900 IN SOA ns.example.org. admin.example.org. 1 2 3 4 600"
 NAME = b"mx.example.org"
 RECORD = "mx.example.org 300 IN A 192.0.2.1"
@@ -83,6 +84,10 @@ def good(asked: Asked) -> None:
     asked.answer(RECORD)
 
 
+def good_for_any(asked: Asked) -> None:
+    asked.answer(f"{asked.name} 300 IN A 192.0.2.1")
+
+
 def silent(asked: Asked) -> None:
     """Says nothing."""
 
@@ -138,6 +143,7 @@ def test_names_that_cannot_be(net: Net, name: bytes) -> None:
     answer = net.resolver().lookup(name, Type.A)
     assert answer.status is Status.NXDOMAIN
     assert answer.reason.startswith("a name ")
+    assert answer.canonical == b"", "it is not fit to be shown"
     assert server.asked == []
 
 
@@ -157,7 +163,7 @@ def test_identifiers_and_ports_differ(net: Net) -> None:
 
     def script(asked: Asked) -> None:
         ports.add(asked.client)
-        asked.answer(f"{asked.name} 300 IN A 192.0.2.1")
+        good_for_any(asked)
 
     server = net.serve(script)
     resolver = net.resolver()
@@ -231,7 +237,7 @@ def test_more_lookups_than_may_be_open_wait(net: Net, monkeypatch: pytest.Monkey
         most = max(most, len(server.asked) - answered)
         gevent.idle()
         count()
-        asked.answer(f"{asked.name} 300 IN A 192.0.2.1")
+        good_for_any(asked)
 
     answered = 0
 
@@ -245,6 +251,15 @@ def test_more_lookups_than_may_be_open_wait(net: Net, monkeypatch: pytest.Monkey
     gevent.joinall(waiting)
     assert {greenlet.value.status for greenlet in waiting} == {Status.OK}
     assert most == 2
+
+
+def test_waiting_for_others_has_an_end(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mta.dns.stub.OPEN_LOOKUPS", 1)
+    server = net.serve(good)
+    resolver = net.resolver(timeout_s=SHORT_S)
+    resolver._room.acquire()  # as a look-up does that is at work for longer
+    assert resolver.lookup(NAME, Type.A).reason == "timed out"
+    assert server.asked == []
 
 
 # --- aliases
@@ -446,7 +461,7 @@ def test_only_the_server_is_heard(net: Net) -> None:
 
 def test_silence_then_an_answer(net: Net) -> None:
     server = net.serve(lambda asked: asked.answer(RECORD) if len(server.asked) > 2 else None)
-    assert net.resolver(timeout_s=SHORT_S).lookup(NAME, Type.A) == address()
+    assert net.resolver(timeout_s=WHILE_S).lookup(NAME, Type.A) == address()
     assert len(server.asked) == 3
 
 
@@ -458,8 +473,10 @@ def test_a_late_answer_is_not_taken_for_another(net: Net) -> None:
             asked.answer("other.example 300 IN A 192.0.2.7")
 
     server = net.serve(script)
-    resolver = net.resolver(timeout_s=SHORT_S)
+    resolver = net.resolver(timeout_s=WHILE_S)
     assert resolver.lookup(NAME, Type.A, timeout_s=0.05).status is Status.FAILED
+    while not server.asked:
+        gevent.sleep(0)
     late = server.asked[0]
     assert resolver.lookup(b"other.example", Type.A).records == ("192.0.2.7",)
 
@@ -483,20 +500,30 @@ def test_silence_everywhere(net: Net) -> None:
 
 def test_a_silent_server_is_asked_last(net: Net) -> None:
     bad = net.serve(silent)
-    net.serve(lambda asked: asked.answer(f"{asked.name} 300 IN A 192.0.2.1"))
-    resolver = net.resolver(timeout_s=SHORT_S)
+    net.serve(good_for_any)
+    resolver = net.resolver(timeout_s=WHILE_S)
     for number in range(STRIKES + 5):
         assert resolver.lookup(b"n%d.example.org" % number, Type.A).status is Status.OK
-    assert len(bad.asked) == STRIKES
+    assert {asked.name for asked in bad.asked} <= {f"n{number}.example.org" for number in range(STRIKES)}
     net.clock.now += FAILED_S
     assert resolver.lookup(b"again.example.org", Type.A).status is Status.OK
-    assert len(bad.asked) == STRIKES + 1
+    assert bad.asked[-1].name == "again.example.org"
+
+
+def test_a_server_that_misses_some_is_not_asked_last(net: Net) -> None:
+    flaky = net.serve(lambda asked: None if asked.name.startswith("lost") else good_for_any(asked))
+    net.serve(good_for_any)
+    resolver = net.resolver(timeout_s=WHILE_S)
+    for number in range(STRIKES):
+        for name in (b"lost%d.example", b"n%d.example"):
+            assert resolver.lookup(name % number, Type.A).status is Status.OK
+    assert len({asked.name for asked in flaky.asked}) == 2 * STRIKES
 
 
 def test_nobody_is_there(net: Net) -> None:
     with NameServer(good) as gone:
         pass
-    net.serve(lambda asked: asked.answer(f"{asked.name} 300 IN A 192.0.2.1"))
+    net.serve(good_for_any)
     resolver = net.resolver(addresses=[gone.address, net.servers[0].address])
     assert resolver.lookup(NAME, Type.A) == address()
     alone = net.resolver(addresses=[gone.address, f"{HOST}:{gone.port}"])
@@ -512,7 +539,7 @@ def test_an_interface_that_is_not_there(net: Net) -> None:
 @pytest.mark.parametrize("rcode", [SERVFAIL, REFUSED, NOTIMP, FORMERR, 23])
 def test_a_server_that_cannot_sends_to_the_next(net: Net, rcode: int) -> None:
     bad = net.serve(with_code(rcode))
-    net.serve(lambda asked: asked.answer(f"{asked.name} 300 IN A 192.0.2.1"))
+    net.serve(good_for_any)
     resolver = net.resolver()
     for number in range(STRIKES + 2):
         assert resolver.lookup(b"n%d.example.org" % number, Type.A).status is Status.OK
@@ -528,6 +555,7 @@ def test_no_server_can(net: Net, rcode: int, text: str) -> None:
     net.serve(with_code(rcode))
     answer = net.resolver().lookup(NAME, Type.A)
     assert answer == Answer(Status.FAILED, (), False, FAILURE_S, NAME, f"{net.servers[1].address}: {text}")
+    assert [len(server.asked) for server in net.servers] == [1, 2 if rcode == NOTIMP else 1]  # again without EDNS
 
 
 @pytest.mark.parametrize(("extended", "text"), [(6, "SERVFAIL (DNSSEC Bogus)"), (9999, "SERVFAIL"), (None, "SERVFAIL")])
@@ -566,7 +594,7 @@ def header_alone(asked: Asked) -> bytes:
 def test_servers_without_edns(net: Net, rcode: int | None) -> None:
     def script(asked: Asked) -> None:
         if not asked.has_edns:
-            asked.answer(f"{asked.name} 300 IN A 192.0.2.1")
+            good_for_any(asked)
         elif rcode is None:
             asked.say(header_alone(asked))
         else:
@@ -583,8 +611,8 @@ def test_servers_without_edns(net: Net, rcode: int | None) -> None:
 
 
 def test_silence_for_edns(net: Net) -> None:
-    server = net.serve(lambda asked: None if asked.has_edns else asked.answer(f"{asked.name} 300 IN A 192.0.2.1"))
-    resolver = net.resolver(timeout_s=SHORT_S)
+    server = net.serve(lambda asked: None if asked.has_edns else good_for_any(asked))
+    resolver = net.resolver(timeout_s=WHILE_S)
     for name in (b"a.example", b"b.example"):
         assert resolver.lookup(name, Type.A).status is Status.OK
     assert [asked.has_edns for asked in server.asked] == [True, False, False]
@@ -597,10 +625,10 @@ def test_silence_of_a_server_that_knows_edns(net: Net) -> None:
         if asked.name in lost:
             lost.discard(asked.name)
         else:
-            asked.answer(f"{asked.name} 300 IN A 192.0.2.1")
+            good_for_any(asked)
 
     server = net.serve(script)
-    resolver = net.resolver(timeout_s=SHORT_S)
+    resolver = net.resolver(timeout_s=WHILE_S)
     for name in (b"a.example", b"b.example"):
         assert resolver.lookup(name, Type.A).status is Status.OK
     assert [asked.has_edns for asked in server.asked] == [True, True, True]
@@ -611,11 +639,13 @@ def test_silence_of_a_server_that_knows_edns(net: Net) -> None:
 
 def test_servers_of_the_machine(tmp_path: Path) -> None:
     file = tmp_path / "resolv.conf"
-    file.write_text("nameserver ::1%nosuchinterface\n")
-    for path, reason in ((file, "[::1%nosuchinterface]"), (tmp_path / "none", "127.0.0.1")):
-        resolver = Resolver(Dns(timeout_s=SHORT_S), Clock(), resolv_conf=str(path))
-        answer = resolver.lookup(NAME, Type.A)
-        assert answer.status is not Status.FAILED or answer.reason.startswith((reason, "timed out"))
+    file.write_text("nameserver fe80::1%nosuchinterface\n")
+    answer = Resolver(Dns(timeout_s=SHORT_S), Clock(), resolv_conf=str(file)).lookup(NAME, Type.A)
+    assert answer.status is Status.FAILED
+    assert answer.reason.startswith("[fe80::1%nosuchinterface]: ")
+    # The settings come first, and then the file need not be there; nor need it be at all.
+    Resolver(Dns(servers=["127.0.0.1"]), Clock(), resolv_conf=str(tmp_path / "none"))
+    Resolver(Dns(), Clock(), resolv_conf=str(tmp_path / "none"))
 
 
 def test_servers_that_are_none() -> None:
