@@ -266,13 +266,13 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     """A way to hand messages on."""
 
     kind: Annotated[
-        Literal["maildir", "lmtp", "smtp", "pipe", "http", "discard", "fail"],
+        Literal["maildir", "mbox", "lmtp", "smtp", "pipe", "http", "discard", "fail"],
         Meta(description="what it does", examples=["maildir"]),
     ]
     path: Annotated[
         str,
         Meta(
-            description="maildir: the folder, with {domain} and {local} of the recipient",
+            description="maildir and mbox: the folder or file, with {domain} and {local} of the recipient",
             examples=["/var/mail/{domain}/{local}"],
         ),
     ] = ""

@@ -20,7 +20,7 @@ PLACEHOLDERS = ("domain", "local")  # of a path
 TEXT_CHARACTERS = 200  # of a text that goes into logs and notices
 
 # Which kinds of transport need a key, and which may have it. Keys that are not here may stand anywhere.
-NEEDED_BY = {"path": ("maildir",), "host": ("lmtp",), "command": ("pipe",), "url": ("http",)}
+NEEDED_BY = {"path": ("maildir", "mbox"), "host": ("lmtp",), "command": ("pipe",), "url": ("http",)}
 USED_BY = {
     **NEEDED_BY,
     "host": ("lmtp", "smtp"),
@@ -79,6 +79,8 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
             yield (*path, key), f"is missing; kind {transport.kind} needs it"
         elif transport.kind not in kinds and is_set:
             yield (*path, key), f"is of no use with kind {transport.kind}; it is for {', '.join(kinds)}"
+    if transport.kind == "mbox" and transport.path.endswith("/"):
+        yield (*path, "path"), f"{shown(transport.path)} given; the path of a file is needed"
     if transport.path:
         yield from _template((*path, "path"), transport.path)
     if transport.host:

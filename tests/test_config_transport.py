@@ -39,6 +39,9 @@ def faults(lines: str) -> list[str]:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
+        ('kind = "mbox"', ["0: path: is missing; kind mbox needs it"]),
+        ('kind = "mbox"\npath = "mail/"', ['2: path: "mail/" given; the path of a file is needed']),
+        ('kind = "mbox"\npath = "{user}"', ['2: path: "{user}" has braces around something else']),
         ('kind = "fail"\ntext = "a\\nb"\ncode = "2.0.0"', ["2: text: ", "3: code: "]),
         ('kind = "fail"\ntext = ""', ['2: text: "" given; ASCII, 200 characters at most, is allowed']),
         ('kind = "discard"\ncode = "4.0.0"', ["2: code: is of no use with kind discard; it is for fail"]),
@@ -100,6 +103,7 @@ def test_faults(lines: str, expected: list[str]) -> None:
     "lines",
     [
         'kind = "pipe"\ncommand = ["/bin/sh", "-c", "cat > \\"$1\\"; awk { print }", "x", "{local}"]\nper = "message"',
+        'kind = "mbox"\npath = "mail/{domain}/{local}"',
         'kind = "http"\nurl = "https://x"\ntls_ca = "ca"\nkey_file = "key"\nformat = "multipart"',
         'kind = "fail"',
         'kind = "fail"\ncode = "4.2.1"\ntext = "Later."',

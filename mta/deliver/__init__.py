@@ -1,12 +1,13 @@
 """Hands messages on. A process of its own, stateless: what it has in hand when it dies is handed out again.
 
-`link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`)
-is one message for some of its recipients by one transport. There is one file a transport: `discard`; `fail`; `maildir`,
+`link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`) is
+one message for some of its recipients by one transport. There is one file a transport: `discard`; `fail`; `maildir`,
 with `mailbox` for the folders and `disk` for the system calls; `pipe`, with `command` for arguments and exit codes and
-`child` for a run; `http`, with `http_request` for what is posted and `http_connection` for how; and `relay` for SMTP
-and LMTP, with `endpoint` for the address of the next hop, `peer` for a connection, `tls` for what may be around it,
-`framing` for the form that content has on it and `turns` for when it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
-remembers what was delivered. `main` joins them.
+`child` for a run; `mbox`, with `mbox_format` and `mbox_lock`; `http`, with `http_request` for what is posted and
+`http_connection` for how; and `relay` for SMTP and LMTP, with `endpoint` for the address of the next hop, `peer` for a
+connection, `tls` for what may be around it, `framing` for the form that content has on it and `turns` for when it
+sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent` remembers
+what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard and fail end their jobs on the spot. What blocks, a sync or a command, is for
@@ -23,6 +24,9 @@ What is stored
     follows the message byte for byte as it stands in the spool, CR LF included: nothing is turned into local line
     ends. Each recipient gets a file of its own, even where two share a mailbox. The outcome is reported after the
     file, its name and every folder made for it are on disk.
+
+    A message in an mbox file has the same two fields behind its `From ` line, then the content in mboxrd, with LF at
+    the ends of lines. The outcome is reported after the file is on disk, and the folders of a new one.
 
 What a command gets
     Return-Path and Delivered-To (by setting), then the message, with LF or CR LF at the ends of lines; the file that is

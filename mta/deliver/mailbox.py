@@ -97,38 +97,39 @@ class Mailbox:
         self.new_fd = new_fd
 
 
-class Mailboxes:
-    """The mailboxes that one batch of messages goes to, opened once each, created where they are absent.
+class Folders:
+    """The folders that one batch of messages goes to, opened once each, created where they are absent.
 
-    Folders are opened one by one from the root down, following no symbolic link, so that nothing below the root leads
-    out of it. Not kept beyond a batch: a mailbox that is moved away by its owner must not go on receiving. One
-    thread's own.
+    They are opened one by one from the root down, following no symbolic link, so that nothing below the root leads out
+    of it. Not kept beyond a batch: a folder that is moved away by its owner must not go on receiving. One thread's own.
     """
 
-    def __init__(self, disk: Disk, layout: Layout, root_fd: int) -> None:
+    def __init__(self, disk: Disk, root_fd: int) -> None:
         """`root_fd` stays the caller's."""
         self._disk = disk
-        self._layout = layout
-        self._folder_fds: dict[tuple[str, ...], int] = {(): root_fd}
-        self._mailboxes: dict[tuple[str, ...], Mailbox] = {}
+        self._fds: dict[tuple[str, ...], int] = {(): root_fd}
         self._opened: list[int] = []
         self.changed: list[int] = []  # descriptors of folders that got new folders in them: to be synced
 
-    def open(self, recipient: bytes) -> Mailbox:
-        """The mailbox of `recipient`. Blocks; raises `OSError`."""
-        folders = self._layout.folders(recipient)
-        mailbox = self._mailboxes.get(folders)
-        if mailbox is None:
-            parent_fd = self._folder(folders)
+    def open(self, names: tuple[str, ...]) -> int:
+        """A descriptor of the folder with this path below the root; it stays ours. Blocks; raises `OSError`."""
+        fd = self._fds.get(names)
+        if fd is None:
+            parent_fd = self.open(names[:-1])
             try:
-                tmp_fd, new_fd = self._enter("tmp", parent_fd), self._enter("new", parent_fd)
+                fd = self.enter(names[-1], parent_fd)
             except FileNotFoundError:
-                for name in ("cur", "new", "tmp"):
-                    self._disk.make_folder(name, parent_fd)
+                self._disk.make_folder(names[-1], parent_fd)
                 self.changed.append(parent_fd)
-                tmp_fd, new_fd = self._enter("tmp", parent_fd), self._enter("new", parent_fd)
-            mailbox = self._mailboxes[folders] = Mailbox("/".join((*folders, "new")), tmp_fd, new_fd)
-        return mailbox
+                fd = self.enter(names[-1], parent_fd)
+            self._fds[names] = fd
+        return fd
+
+    def enter(self, name: str, parent_fd: int) -> int:
+        """A descriptor, which stays ours, of a folder that exists. Blocks; raises `OSError`."""
+        fd = self._disk.open_folder(name, parent_fd)
+        self._opened.append(fd)
+        return fd
 
     def close(self) -> None:
         """Close everything opened here."""
@@ -136,23 +137,38 @@ class Mailboxes:
             self._disk.close(fd)
         self._opened.clear()
 
-    def _folder(self, folders: tuple[str, ...]) -> int:
-        fd = self._folder_fds.get(folders)
-        if fd is None:
-            parent_fd = self._folder(folders[:-1])
-            try:
-                fd = self._enter(folders[-1], parent_fd)
-            except FileNotFoundError:
-                self._disk.make_folder(folders[-1], parent_fd)
-                self.changed.append(parent_fd)
-                fd = self._enter(folders[-1], parent_fd)
-            self._folder_fds[folders] = fd
-        return fd
 
-    def _enter(self, name: str, parent_fd: int) -> int:
-        fd = self._disk.open_folder(name, parent_fd)
-        self._opened.append(fd)
-        return fd
+class Mailboxes:
+    """The maildirs that one batch of messages goes to, among its folders."""
+
+    def __init__(self, disk: Disk, layout: Layout, root_fd: int) -> None:
+        """`root_fd` stays the caller's."""
+        self._disk = disk
+        self._layout = layout
+        self._folders = Folders(disk, root_fd)
+        self._mailboxes: dict[tuple[str, ...], Mailbox] = {}
+        self.changed = self._folders.changed  # descriptors of folders that got new folders in them: to be synced
+
+    def open(self, recipient: bytes) -> Mailbox:
+        """The mailbox of `recipient`. Blocks; raises `OSError`."""
+        names = self._layout.folders(recipient)
+        mailbox = self._mailboxes.get(names)
+        if mailbox is None:
+            enter = self._folders.enter
+            parent_fd = self._folders.open(names)
+            try:
+                tmp_fd, new_fd = enter("tmp", parent_fd), enter("new", parent_fd)
+            except FileNotFoundError:
+                for name in ("cur", "new", "tmp"):
+                    self._disk.make_folder(name, parent_fd)
+                self.changed.append(parent_fd)
+                tmp_fd, new_fd = enter("tmp", parent_fd), enter("new", parent_fd)
+            mailbox = self._mailboxes[names] = Mailbox("/".join((*names, "new")), tmp_fd, new_fd)
+        return mailbox
+
+    def close(self) -> None:
+        """Close everything opened here."""
+        self._folders.close()
 
 
 def open_root(path: str) -> int:

@@ -18,7 +18,7 @@ from gevent.socket import wait_read
 from mta import fastparse, ipc, log
 from mta.child import ChildContext
 from mta.config import Config
-from mta.deliver import domains, http, maildir, pipe, relay
+from mta.deliver import domains, http, maildir, mbox, pipe, relay
 from mta.deliver.attempt import Transport
 from mta.deliver.discard import Discard
 from mta.deliver.fail import Fail
@@ -47,6 +47,8 @@ def make_transports(config: Config) -> dict[str, Transport]:
             made[name] = pipe.make(settings, home, spool)
         elif settings.kind == "http":
             made[name] = http.make(settings, spool)
+        elif settings.kind == "mbox":
+            made[name] = mbox.make(settings.path, home, lambda: SpoolMessages(spool))
         elif settings.kind == "maildir":
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
         elif settings.kind == "smtp" and not settings.host:

@@ -1,5 +1,6 @@
 """Each further kind of transport in a whole `mta run`."""
 
+import mailbox
 import smtplib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ def routed(transports: dict[str, Any], **routes: str) -> dict[str, Any]:
             {"recipients": ["*"], "transport": "store"},
         ],
     }
+
+
+def test_mbox(tmp_path: Path) -> None:
+    """Several messages, one file, in a form that a reader understands."""
+    box = {"kind": "mbox", "path": "boxes/{domain}/{local}"}
+    with Server(tmp_path, routed({"box": box}, joe="box")) as server:
+        for _ in range(3):
+            send(server, "joe@example.org", "ann@example.org")
+        server.wait_empty()
+        assert len(server.delivered()) == 3
+    found = mailbox.mbox(tmp_path / "boxes/example.org/joe", create=False).values()
+    assert [each["Return-Path"] for each in found] == ["<sender@example.com>"] * 3
+    assert bytes(found[0]).endswith(CONTENT.replace(b"\r\n", b"\n"))
 
 
 def test_pipe(tmp_path: Path) -> None:
