@@ -89,8 +89,8 @@ class Core:
 
     def _restore(self) -> None:
         """Bring the journal's view of segments and the spool's together."""
-        for location, size_bytes in self.journal.places():
-            self.progress.add_row(location, size_bytes)
+        for name, rows, row_bytes in self.journal.places():
+            self.progress.add_rows(name, rows, row_bytes)
         present = self.intake.segments()
         for name, segment in list(self.progress.segments.items()):
             if name in present:

@@ -22,7 +22,7 @@ import enum
 import math
 import sqlite3
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTE
 CREATE INDEX message_due ON message (state, due);
 CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;
+CREATE INDEX message_body ON message (body) WHERE body != 0;
 """
 
 # What makes the format behind a number from that with the number. From 1 to 2 only states and fields of `Detail` came
@@ -50,7 +51,8 @@ CREATE INDEX message_aside ON message (destination, location) WHERE destination 
 _STEPS = {
     1: "",
     2: "ALTER TABLE message ADD COLUMN destination TEXT;"
-    "CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;",
+    "CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;"
+    "CREATE INDEX message_body ON message (body) WHERE body != 0;",
 }
 
 
@@ -250,9 +252,16 @@ class Journal:
             found.update(offsets)
         return found
 
-    def places(self) -> list[tuple[int, int]]:
-        """Location and inline bytes of every row on disk."""
-        return self._query("SELECT location, CASE body WHEN 0 THEN size ELSE 0 END FROM message")
+    def places(self) -> Iterator[tuple[int, int, int]]:
+        """For each segment that rows on disk lie in: its name, how many there are, and their inline bytes."""
+        first = "SELECT min(location) FROM message WHERE location >= ?"
+        sums = "SELECT count(*), sum(iif(body, 0, size)) FROM message WHERE location BETWEEN ? AND ?"
+        after = 0
+        while (location := self._query(first, (after,))[0][0]) is not None:
+            segment = location >> 20
+            after = segment + 1 << 20
+            ((rows, inline_bytes),) = self._query(sums, (location, after - 1))
+            yield segment, rows, inline_bytes
 
     def bodies(self) -> set[int]:
         """The large bodies of all rows on disk."""

@@ -69,6 +69,12 @@ class Progress:
         segment.rows += 1
         segment.row_bytes += size_bytes
 
+    def add_rows(self, name: int, rows: int, row_bytes: int) -> None:
+        """A segment holds so many messages with rows, as the journal says."""
+        segment = self.segment(name)
+        segment.rows += rows
+        segment.row_bytes += row_bytes
+
     def drop_row(self, location: int, size_bytes: int) -> None:
         """A message's row is gone."""
         segment = self.segment(location >> SEGMENT_SHIFT)

@@ -47,7 +47,7 @@ def test_rows_survive(journal: Journal) -> None:
     assert journal.moved(70) == rows[1]
     assert journal.moved(5) is None
     assert journal.between(6, 8) == [rows[1]]
-    assert journal.places() == [(5, 4096), (7, 4096), (1 << 62, 4096)]
+    assert list(journal.places()) == [(0, 2, 8192), (1 << 42, 1, 4096)]
     assert journal.states == dict.fromkeys(State, 0) | {State.WAITING: 2, State.FAILED: 1}
 
 
