@@ -213,14 +213,14 @@ def test_stats(manager: Manager, queue: Queue) -> None:
 
 @pytest.mark.parametrize("verb", ["retry", "delete"])
 def test_changes(manager: Manager, queue: Queue, verb: str) -> None:
-    manager.replies = [ipc.Reply(more=True), ipc.Reply([{"count": 1, "missing": ["7"]}])]
+    manager.replies = [ipc.Reply(more=True), ipc.Reply([{"count": 1, "missing": ["7"], "unchanged": []}])]
     done = queue(verb, "5a1", "7")
     assert done.returncode == 1
     assert done.stdout.startswith("1 ")
     assert done.stderr == "mta: 7 is not in the queue\n"
-    manager.replies = [ipc.Reply([{"count": 12, "missing": []}])]
+    manager.replies = [ipc.Reply([{"count": 12, "missing": [], "unchanged": []}])]
     done = queue(verb, "--all", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"count": 12, "missing": []})
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"count": 12, "missing": [], "unchanged": []})
     assert manager.requests == [ipc.Request(verb, {"ids": ["5a1", "7"]}), ipc.Request(verb, {"all": True})]
     assert queue(verb, "--all", "5a1").returncode == EX_USAGE
 

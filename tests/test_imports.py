@@ -54,6 +54,9 @@ ALLOWED = {
     ),
 }
 
+# The same for commands, which may use the supervisor as well.
+COMMANDS = {"cli_offline": ("spool", "qmgr.store")}
+
 # Foreign modules that a file may not import: by package, and for single files on top of that.
 FORBIDDEN = {
     "smtp": (*GEVENT, *IO),
@@ -118,9 +121,13 @@ def test_ours(name: str) -> None:
         # `from mta.spool import queueid` names the package, too, which holds no code.
         containers = {rule.rpartition(".")[0] for rule in rules}
         wrong = {other for other in used if not any(_covers(rule, other) for rule in rules) and other not in containers}
-    elif name in ("cli", "__main__"):
+    elif name == "__main__" or name.startswith("cli"):
+        more = COMMANDS.get(name, ())
         wrong = {
-            other for other in used if any(_covers(process, other) for process in PROCESSES if process != "supervisor")
+            other
+            for other in used
+            if any(_covers(part, other) for part in (*PROCESSES, "spool", "policy"))
+            and not any(_covers(rule, other) or rule.startswith(f"{other}.") for rule in ("supervisor", *more))
         }
     else:
         wrong = {other for other in used if any(_covers(part, other) for part in (*PROCESSES, "spool", "policy"))}

@@ -90,3 +90,14 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def is_locked(root: str) -> bool:
+    """Whether some supervisor has the spool. Looks without trying, which could turn away one that is starting."""
+    try:
+        number = os.stat(os.path.join(root, "lock")).st_ino
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return False
+    lines = [line.split() for line in locks.splitlines()]
+    return any("FLOCK" in fields and any(field.endswith(f":{number}") for field in fields) for fields in lines)
