@@ -23,6 +23,7 @@ from mta.errors import IpcError
 PACKET_BYTES = 131072  # largest packet; under the kernel's default buffer of 212992 bytes
 JOBS_PER_PACKET = 256  # with RECIPIENTS_PER_JOB, keeps a packet of jobs below PACKET_BYTES
 RECIPIENTS_PER_JOB = 64  # and the outcome of a job too, with a text of up to TEXT_BYTES for each
+PASSED, RELAYED = "passed", "relayed"
 TEXT_BYTES = 1024  # longest text of a result
 
 
@@ -71,12 +72,17 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     `destination_down` tells that the destination itself did not answer, so that others for it need not be tried now.
     `retry_after_s` is how long the destination asked us to wait with those that are deferred; 0 where it did not.
+    `remote` is the name of the next hop that the results' texts are about, empty where there is none. `onward` is set
+    where messages went on to another mail system: PASSED with what the sender asked for in DSN, so that it is not for
+    us to tell of success, RELAYED without.
     """
 
     number: int
     results: tuple[Result, ...] = ()
     destination_down: bool = False
     retry_after_s: float = 0.0
+    remote: str = ""
+    onward: str = ""
 
 
 class Outcomes(msgspec.Struct, frozen=True, array_like=True, tag="outcomes"):

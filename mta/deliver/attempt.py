@@ -31,15 +31,18 @@ class Work:
         self.job = job
         self._report = report
 
-    def delivered(self, envelope: Envelope, relay: str, text: str, *, tls: str = "") -> None:
-        """Every recipient has the message; for the log: who took it, what it said, and TLS version and cipher."""
+    def delivered(self, envelope: Envelope, relay: str, text: str, *, tls: str = "", onward: str = "") -> None:
+        """Every recipient has the message; for the log: who took it, what it said, and TLS version and cipher.
+
+        `onward` as in `mta.ipc.Outcome`.
+        """
         job = self.job
         queue_id = queueid.text(job.queue_id)
         delay_s = time() - envelope.received_wall
         for recipient in job.recipients:
             to = envelope.recipients[recipient]
             log.delivered(queue_id, envelope.session, to, job.transport, relay, text, delay_s, tls)
-        self._report(job, Outcome(job.number))
+        self._report(job, Outcome(job.number, remote=relay if onward else "", onward=onward))
 
     def discarded(self) -> None:
         """Every recipient is done with, and nobody has looked into the message: the log names recipients by number."""
@@ -62,8 +65,13 @@ class Work:
         destination_down: bool = False,
         retry_after_s: float = 0.0,
         tls: str = "",
+        remote: str = "",
+        onward: str = "",
     ) -> None:
-        """Each recipient has a result of its own. `envelope` is None where it could not be read."""
+        """Each recipient has a result of its own. `envelope` is None where it could not be read.
+
+        `remote` and `onward` as in `mta.ipc.Outcome`.
+        """
         job = self.job
         results = tuple(results)
         queue_id = queueid.text(job.queue_id)
@@ -78,7 +86,7 @@ class Work:
                 event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s, tls)
         if all(result.status == DELIVERED for result in results):
             results = ()
-        self._report(job, Outcome(job.number, results, destination_down, retry_after_s))
+        self._report(job, Outcome(job.number, results, destination_down, retry_after_s, remote, onward))
 
     def settle_all(
         self,

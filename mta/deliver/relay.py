@@ -34,7 +34,7 @@ from mta.deliver.peer import Address, ConnectError, Connection, connect
 from mta.deliver.tls import PLAIN, Level, fixed
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
-from mta.ipc import Result
+from mta.ipc import PASSED, RELAYED, Result
 from mta.smtp.client import Client, Encryption, Protocol, Step
 from mta.smtp.client_mail import Mail
 
@@ -187,14 +187,18 @@ class Relay:
     def _report(self, work: Work, message: Message, connection: Connection) -> None:
         label = connection.label
         verdicts = connection.client.verdicts
+        onward = ""
+        if message.envelope.dsn is not None:  # RFC 3461 section 5.2: LMTP without DSN is final delivery
+            is_smtp = self._protocol is Protocol.SMTP
+            onward = PASSED if connection.client.offers(b"DSN") else RELAYED if is_smtp else ""
         if len(verdicts) == 1 and verdicts[0].status == DELIVERED:
-            work.delivered(message.envelope, label, verdicts[0].text, tls=connection.cipher)
+            work.delivered(message.envelope, label, verdicts[0].text, tls=connection.cipher, onward=onward)
             return
         results = [
             Result(index, verdict.status, verdict.code, verdict.text)
             for index, verdict in zip(work.job.recipients, verdicts, strict=True)
         ]
-        work.settle(message.envelope, label, results, tls=connection.cipher)
+        work.settle(message.envelope, label, results, tls=connection.cipher, remote=label, onward=onward)
 
     def _fault(self, courier: _Courier, ended: "gevent.Greenlet[..., None]") -> None:
         """A courier ended by a fault of ours: its work is deferred, since a newer version may not have it."""

@@ -1,6 +1,7 @@
 """A notification as a message, written from facts."""
 
 import enum
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from mta.dsn.returned import Returned
 from mta.dsn.templates import Template
 
 TEXT_CHARACTERS = 72  # of a line of text
+_REPLY = re.compile(r"[2-5][0-9][0-9](?= |$)")
 TEXT_LISTED = 100  # recipients that the text names; the part for programs has all
 
 
@@ -49,7 +51,7 @@ class Original(msgspec.Struct, frozen=True):
 class Recipient(msgspec.Struct, frozen=True):
     """What became of one recipient. `original` is its ORCPT, decoded; `code` and `text` as in `mta.ipc.Result`.
 
-    `remote` is the name of the host that `text` is the reply of; empty where it is our own.
+    `remote` is the name of the host that `text` is about; where that begins with a code, it is that host's reply.
     """
 
     address: bytes
@@ -144,7 +146,7 @@ def _listed(recipients: Sequence[Recipient]) -> str:
     blocks = []
     for one in recipients[:TEXT_LISTED]:
         address = fields.clean(one.address)[: fields.VALUE_BYTES // 4]
-        said = f"host {one.remote} said: " if one.remote else ""
+        said = f"host {one.remote} said: " if _is_reply(one) else ""
         lines = textwrap.wrap(
             fields.clean(f"{said}{one.text}"), TEXT_CHARACTERS, initial_indent="    ", subsequent_indent="    "
         )
@@ -152,6 +154,11 @@ def _listed(recipients: Sequence[Recipient]) -> str:
     if len(recipients) > TEXT_LISTED:
         blocks.append(f"... and {len(recipients) - TEXT_LISTED} more recipients")
     return "\n\n".join(blocks)
+
+
+def _is_reply(recipient: Recipient) -> bool:
+    """Whether the text is what a next hop said by SMTP, and not what we say of it."""
+    return bool(recipient.remote) and _REPLY.match(recipient.text) is not None
 
 
 def _status(frame: Frame, original: Original, recipients: Sequence[Recipient], *, international: bool) -> bytes:
@@ -170,8 +177,9 @@ def _status(frame: Frame, original: Original, recipients: Sequence[Recipient], *
         lines.append(field("Status", fields.status(one.code, one.action.value[0])))
         if one.remote:
             lines.append(field("Remote-MTA", f"dns; {fields.clean(one.remote, ascii_only=True)}"))
-        kind = "smtp" if one.remote else "X-mta"
-        lines.append(folded("Diagnostic-Code", f"{kind}; {fields.clean(one.text, ascii_only=not international)}"))
+        if one.text.strip():
+            kind = "smtp" if _is_reply(one) else "X-mta"
+            lines.append(folded("Diagnostic-Code", f"{kind}; {fields.clean(one.text, ascii_only=not international)}"))
         if one.action is Action.DELAYED:
             lines.append(field("Will-Retry-Until", _date(frame.retry_until_wall)))
     kind_of_part = b"message/global-delivery-status" if international else b"message/delivery-status"

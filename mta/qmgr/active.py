@@ -17,7 +17,7 @@ import msgspec
 from mta import log
 from mta.config import Queue
 from mta.envelope import Envelope
-from mta.ipc import RECIPIENTS_PER_JOB, Job, Outcome, Result
+from mta.ipc import PASSED, RECIPIENTS_PER_JOB, RELAYED, Job, Outcome, Result
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
@@ -32,6 +32,7 @@ ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up 
 _FIRST = (0,)
 
 DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
+OVER = (DELIVERED, FAILED)
 
 
 class Aim(enum.Enum):
@@ -61,6 +62,7 @@ class Message(msgspec.Struct, gc=False):
     unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
     transport: str = ""  # where somebody moved it to
     warned: bool = False  # its sender has been told of the delay
+    success: bool = False  # its sender may be to be told of who has got it: then these are in `unreached`, too
     aim: Aim = Aim.RETRY
 
     @property
@@ -133,6 +135,8 @@ class ActiveSet:
             record.body_bytes,
             record.body_file,
         )
+        if envelope.dsn is not None:
+            message.success = self.asks_success(envelope)
         segment.open[location & OFFSET_MASK] = None
         if len(recipients) == 1:  # nearly all mail
             self.recipients += 1
@@ -147,10 +151,14 @@ class ActiveSet:
         self._dispatch(message, range(len(recipients)))
         return not self.is_full()
 
+    def asks_success(self, envelope: Envelope) -> bool:
+        """Whether a sender wants to hear of success, and is told (RFC 3461 section 4.1)."""
+        return self._tells and envelope.dsn is not None and any("SUCCESS" in words for words in envelope.dsn.notify)
+
     def load(self, row: Row) -> None:
         """Take a message whose time has come from the journal."""
         message = self._take_row(row)
-        self._dispatch(message, [r.index for r in row.detail.recipients if r.status != FAILED])
+        self._dispatch(message, [r.index for r in row.detail.recipients if r.status not in OVER])
 
     def expire(self, row: Row) -> None:
         """Give up a message that waits or is held as if its lifetime had ended."""
@@ -173,6 +181,7 @@ class ActiveSet:
             unreached={recipient.index: recipient for recipient in row.detail.recipients},
             transport=row.detail.transport,
             warned=row.detail.warned,
+            success=row.detail.success,
         )
         self.recipients += len(message.recipients)
         self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
@@ -238,6 +247,9 @@ class ActiveSet:
         message.tried = True
         if outcome.results or outcome.destination_down:
             self._take_results(message, job, outcome)
+        elif message.success:
+            for index in job.recipients:
+                self._note(message, Result(index, DELIVERED, "2.0.0", ""), outcome)
         else:
             self.counts.delivered += len(job.recipients)
             if message.unreached is not None:
@@ -252,22 +264,30 @@ class ActiveSet:
         results = {result.recipient: result for result in outcome.results}
         for index in job.recipients:
             result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
-            self._note(message, result)
+            self._note(message, result, outcome)
 
-    def _note(self, message: Message, result: Result) -> None:
+    def _note(self, message: Message, result: Result, outcome: Outcome | None = None) -> None:
+        """Note what became of a recipient; `outcome` is that of the job it was in, where a worker has tried."""
         index = result.recipient
+        remote, onward = (outcome.remote, outcome.onward) if outcome is not None else ("", "")
         if message.unreached is None:
             message.unreached = {}
         if result.status == DELIVERED:
             self.counts.delivered += 1
             message.unreached.pop(index, None)
+            if message.success and onward != PASSED:  # else the next hop tells
+                message.unreached[index] = Recipient(
+                    *(index, message.recipients[index], DELIVERED, result.code, result.text, remote),
+                    relayed=onward == RELAYED,
+                )
             return
         status = FAILED if result.status == FAILED else DEFERRED
         if status == FAILED:
             self.counts.failed += 1
         else:
             self.counts.deferred += 1
-        message.unreached[index] = Recipient(index, message.recipients[index], status, result.code, result.text)
+        address = message.recipients[index]
+        message.unreached[index] = Recipient(index, address, status, result.code, result.text, remote)
 
     def defer_suspended(self, now: float) -> int:
         """Defer, without an attempt, what waits for a destination that is down. Returns the number of jobs."""
@@ -398,7 +418,7 @@ class ActiveSet:
             self._expire(message, unreached)
         attempts = message.attempts + 1 if message.tried else message.attempts
         state, due_wall = State.FAILED, now_wall
-        if any(recipient.status != FAILED for recipient in unreached.values()):
+        if any(recipient.status not in OVER for recipient in unreached.values()):
             state = State.HELD if message.aim is Aim.HOLD else State.WAITING
             if message.aim is Aim.RETRY:
                 due_wall += retry.wait_s(attempts, self._settings, self._rng)
@@ -411,7 +431,7 @@ class ActiveSet:
     def _has_news(self, message: Message, unreached: dict[int, Recipient], now_wall: float) -> bool:
         """Whether there is something to tell the sender."""
         is_late = not message.warned and retry.is_late(message.received_wall, now_wall, self._settings)
-        return is_late or any(recipient.status in (FAILED, DELIVERED) for recipient in unreached.values())
+        return is_late or any(recipient.status in OVER for recipient in unreached.values())
 
     def _row(self, message: Message, state: State, due_wall: float, attempts: int) -> Row:
         return Row(
@@ -424,7 +444,11 @@ class ActiveSet:
             message.sender,
             message.size_bytes,
             message.body,
-            Detail(message.session, list((message.unreached or {}).values()), message.transport, message.warned),
+            Detail(
+                *(message.session, list((message.unreached or {}).values()), message.transport),
+                warned=message.warned,
+                success=message.success,
+            ),
         )
 
     def _put(self, message: Message, row: Row) -> None:
@@ -441,9 +465,9 @@ class ActiveSet:
         """The message is too old, or somebody says so: whoever was deferred now has failed."""
         why = "expired by the administrator" if message.aim is Aim.EXPIRE else "delivery time expired"
         for recipient in unreached.values():
-            if recipient.status != FAILED:
+            if recipient.status not in OVER:
                 text = f"{why}; last: {recipient.code} {recipient.text}" if recipient.text else why
                 result = Result(recipient.index, FAILED, "5.4.7", text)  # RFC 3463 section 3.5
-                recipient.status, recipient.code, recipient.text = FAILED, result.code, text
+                recipient.status, recipient.code, recipient.text, recipient.remote = FAILED, result.code, text, ""
                 self.counts.failed += 1
                 self._log(log.failed, message, recipient.address, "", result)

@@ -32,7 +32,7 @@ from mta.dsn.report import Action, Frame, Kind
 from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.qmgr import retry
-from mta.qmgr.active import DELIVERED, FAILED
+from mta.qmgr.active import DELIVERED, FAILED, OVER
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import Journal, Recipient, Row, State
 from mta.qmgr.original import Original
@@ -46,8 +46,6 @@ READ_BYTES = 16 * 1024 * 1024  # of originals read in one call, about
 RETRY_S = 1.0  # after a failure of the shard
 
 POSTMASTER = b"postmaster"
-
-_ACTIONS = {DELIVERED: Action.DELIVERED, FAILED: Action.FAILED}
 
 
 class Counts(msgspec.Struct):
@@ -140,7 +138,7 @@ class Bounces:
         `reason` is one line for the sender. The row's state is what `write` takes up.
         """
         recipients = [
-            one if one.status in (DELIVERED, FAILED) else Recipient(one.index, one.address, FAILED, "5.0.0", reason)
+            one if one.status in OVER else Recipient(one.index, one.address, FAILED, "5.0.0", reason)
             for one in row.detail.recipients
         ]
         detail = msgspec.structs.replace(row.detail, recipients=recipients)
@@ -155,7 +153,7 @@ class Bounces:
         failed = [one for one in row.detail.recipients if one.status == FAILED]
         notes = [self._tell_failure(original, failed, now_wall)] if failed else []
         if row.sender and self._has_route(row.sender):
-            delivered = [one for one in row.detail.recipients if one.status == DELIVERED]
+            delivered = [one for one in row.detail.recipients if one.status == DELIVERED and original.asks_success(one)]
             late = [one for one in _left(row) if original.wants(one, "DELAY")] if self._is_late(row, now_wall) else []
             if delivered:
                 notes.append(self._report(original, Kind.SUCCESS, row.sender, delivered, now_wall))
@@ -194,9 +192,7 @@ class Bounces:
         token = f"{self._rng.getrandbits(96):024x}"
         frame = Frame(kind, to, self._hostname, self._domain, now_wall, token, until_wall)
         told = [
-            report.Recipient(
-                one.address, _ACTIONS.get(one.status, Action.DELAYED), one.code, one.text, original.orcpt(one)
-            )
+            report.Recipient(one.address, _action(one), one.code, one.text, original.orcpt(one), one.remote)
             for one in recipients
         ]
         content = original.returned() if kind in (Kind.FAILURE, Kind.DOUBLE) else original.header()
@@ -246,4 +242,10 @@ class Bounces:
 
 def _left(row: Row) -> list[Recipient]:
     """Those whose time is still to come."""
-    return [one for one in row.detail.recipients if one.status not in (DELIVERED, FAILED)]
+    return [one for one in row.detail.recipients if one.status not in OVER]
+
+
+def _action(recipient: Recipient) -> Action:
+    if recipient.status == DELIVERED:
+        return Action.RELAYED if recipient.relayed else Action.DELIVERED
+    return Action.FAILED if recipient.status == FAILED else Action.DELAYED

@@ -139,7 +139,11 @@ class Core:
             envelope.sender,
             record.body_bytes,
             record.body_file,
-            Detail(envelope.session, [Recipient(index, address) for index, address in enumerate(envelope.recipients)]),
+            Detail(
+                envelope.session,
+                [Recipient(index, address) for index, address in enumerate(envelope.recipients)],
+                success=self.active.asks_success(envelope),
+            ),
         )
         self.journal.put(row, before=None)
         self.progress.add_row(row.location, row.inline_bytes)

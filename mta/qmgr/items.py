@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from mta.qmgr.active import FAILED
+from mta.qmgr.active import DELIVERED, FAILED
 from mta.qmgr.finding import Found, Unread, state_name
 from mta.qmgr.journal import Recipient, Row, State
 from mta.spool import queueid
+
+_ENDS = {DELIVERED: "delivered", FAILED: "failed"}  # of recipients, for good
 
 ADDRESSES_LISTED = 5  # of each message in a list
 
@@ -55,9 +57,9 @@ def recipient(address: bytes, result: Recipient | None, found: Found) -> Item:
     state = "queued"
     if isinstance(found, Row):
         state = "held" if found.state is State.HELD else "waiting"
-        state = "delivered" if result is None else "failed" if result.status == FAILED else state
+        state = "delivered" if result is None else _ENDS.get(result.status, state)
     elif not isinstance(found, Unread):
-        state = "failed" if result is not None and result.status == FAILED else "active"
+        state = "active" if result is None else _ENDS.get(result.status, "active")
     code, words = (result.code, result.text) if result is not None else ("", "")
     return {"recipient": text(address), "state": state, "code": code, "text": words}
 

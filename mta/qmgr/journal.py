@@ -71,13 +71,19 @@ IN_HAND = (State.ACTIVE, State.HOLDING)
 
 
 class Recipient(msgspec.Struct, array_like=True, gc=False):
-    """A recipient that has not got the message: its last result (`mta.ipc.Result`); status 0 before the first."""
+    """A recipient that has not got the message, or its sender is to be told: its last result (`mta.ipc.Result`).
+
+    `status` is 0 before the first. `remote` is the next hop that the text is about, where there was one; `relayed` says
+    of a delivered one that the message went on to a host that tells nobody.
+    """
 
     index: int
     address: bytes
     status: int = 0
     code: str = ""
     text: str = ""
+    remote: str = ""
+    relayed: bool = False
 
 
 class Detail(msgspec.Struct, array_like=True):
@@ -87,6 +93,7 @@ class Detail(msgspec.Struct, array_like=True):
     recipients: list[Recipient]
     transport: str = ""  # where somebody moved it to, instead of where the routes lead; empty: nobody did
     warned: bool = False  # its sender has been told of the delay
+    success: bool = False  # its sender may be to be told of success
 
 
 class Row(msgspec.Struct):

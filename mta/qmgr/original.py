@@ -61,9 +61,17 @@ class Original:
 
     def wants(self, recipient: Recipient, keyword: str) -> bool:
         """Whether the sender wants to hear of a failure or a delay (RFC 3461 section 4.1): yes, if nothing was said."""
+        notify = self._notify(recipient)
+        return not notify or keyword in notify
+
+    def asks_success(self, recipient: Recipient) -> bool:
+        """Whether the sender wants to hear of success."""
+        return "SUCCESS" in self._notify(recipient)
+
+    def _notify(self, recipient: Recipient) -> list[str]:
         dsn = self.envelope.dsn if self.envelope is not None else None
-        notify = dsn.notify[recipient.index] if dsn is not None else ""
-        return not notify or keyword in notify.split(",")
+        words = dsn.notify[recipient.index] if dsn is not None else ""
+        return words.split(",") if words else []
 
     def returned(self) -> Returned:
         """What goes back with a failure: all of it where it is small and RET is not HDRS, or its header. Blocks."""

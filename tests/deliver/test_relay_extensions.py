@@ -75,6 +75,19 @@ def test_dsn_goes_to_no_other(relaying: Relaying, kind: Kind) -> None:
     assert server.received == [(b"MAIL FROM:<a@example.net> SIZE=27", [b"RCPT TO:<a@example.org>"], BODY)]
 
 
+@pytest.mark.parametrize(
+    ("kind", "without", "onward"),
+    [("smtp", (), "passed"), ("smtp", ("DSN",), "relayed"), ("lmtp", (), "passed"), ("lmtp", ("DSN",), "")],
+)
+def test_who_is_to_tell_of_success(relaying: Relaying, kind: Kind, without: tuple[str, ...], onward: str) -> None:
+    """The next hop where it has DSN; we do where mail leaves the part of the way that has it, or was delivered."""
+    play(relaying, kind, *without)
+    relaying.messages[1] = FakeMessage(changed(mail("a@example.org", "b", "c"), dsn=DSN), BODY)
+    one, two = relaying.deliver((1, (0,)), (1, (1, 2)))
+    assert one.onward == two.onward == onward
+    assert (one.results, two.results) == ((), ())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_binary_content_goes_as_it_is(relaying: Relaying, kind: Kind, size: int) -> None:

@@ -63,7 +63,7 @@ def blocks(message: Message) -> list[Message]:
 
 def test_failure() -> None:
     made = write(
-        FAILED, Recipient(b"ann@example.org", Action.FAILED, "5.2.2", "full", b"rfc822;a@old.example", "hop:24")
+        FAILED, Recipient(b"ann@example.org", Action.FAILED, "5.2.2", "552 full", b"rfc822;a@old.example", "hop:24")
     )
     assert not made.eight_bit
     assert not made.smtputf8
@@ -81,7 +81,7 @@ def test_failure() -> None:
         "<joe@example.org>:",
         "no such user",
         "<ann@example.org>:",
-        "host hop:24 said: full",
+        "host hop:24 said: 552 full",
         "postmaster@example.org",
     ):
         assert part in text.get_payload()
@@ -100,7 +100,7 @@ def test_failure() -> None:
     ]
     assert ann["Original-Recipient"] == "rfc822; a@old.example"
     assert ann["Remote-MTA"] == "dns; hop:24"
-    assert ann["Diagnostic-Code"] == "smtp; full"
+    assert ann["Diagnostic-Code"] == "smtp; 552 full"
     assert original.get_content_type() == "message/rfc822"
     assert original.get_payload(0)["Subject"] == "hello"
     assert b"\r\n\r\n" + MESSAGE + b"\r\n--" in made.content

@@ -1,4 +1,4 @@
-"""A bounce in a whole `mta run`: what a next hop refuses comes back into the maildir of its sender."""
+"""Notifications in a whole `mta run`: they come back into the maildir of the sender."""
 
 import email
 import re
@@ -63,8 +63,15 @@ def test_refused_recipient_comes_back(tmp_path: Path, hop: str) -> None:
             smtp.sendmail("me@elsewhere.example", ["joe@hop.example"], content)
         server.wait_empty()
         assert server.stats()["bounces"] == {"sent": 1, "dropped": 1}
+        (file,) = server.delivered()
+        with smtplib.SMTP(*server.address) as smtp:
+            smtp.sendmail("you@example.org", ["ann@hop.example"], content, rcpt_options=["NOTIFY=SUCCESS"])
+        server.wait_empty()
+        (relayed,) = set(server.delivered()) - {file}
         assert server.stats()["failed"] == 0
-    (file,) = server.delivered()
+    assert relayed.parent == server.mail / "example.org" / "you" / "new"
+    assert "Action: relayed\n" in relayed.read_text()
+    assert f"Remote-MTA: dns; {hop}\n" in relayed.read_text()
     assert file.parent == server.mail / "example.org" / "me" / "new"
     data = file.read_bytes()
     assert data.startswith(b"Return-Path: <>\r\nDelivered-To: me@example.org\r\nFrom: ")
@@ -75,6 +82,8 @@ def test_refused_recipient_comes_back(tmp_path: Path, hop: str) -> None:
     assert about["Reporting-MTA"] == "dns; mx.example.org"
     assert about["Original-Envelope-Id"] == "abc"
     assert joe["Status"] == "5.1.1"
+    assert joe["Remote-MTA"] == f"dns; {hop}"
+    assert joe["Diagnostic-Code"].startswith("smtp; 550 5.1.1 ")
     assert "there is no joe here" in joe["Diagnostic-Code"].replace("\r\n", "")
     assert content in data
     said = server.log.read_text()

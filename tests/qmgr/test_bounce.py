@@ -271,6 +271,76 @@ def test_no_delay_is_told_of_without_the_setting(tmp_path: Path, sender: Sender)
             queue.wait(5000)
 
 
+SUCCESS = Dsn("FULL", b"", ("SUCCESS", "", "SUCCESS,FAILURE"), (b"", b"", b""))
+
+
+@pytest.mark.parametrize(("onward", "action"), [("", "delivered"), ("relayed", "relayed")])
+@pytest.mark.parametrize("late", [False, True])
+def test_success_is_told_where_asked(tmp_path: Path, sender: Sender, onward: str, action: str, late: bool) -> None:
+    def go(job: ipc.Job) -> ipc.Outcome:
+        return ipc.Outcome(job.number, remote="hop.example" if onward else "", onward=onward)
+
+    with bench(tmp_path, bounces=TELL) as queue:
+        sender.send(b"a@relay.example", b"b@relay.example", b"c@relay.example", sender=ME, body=BODY, dsn=SUCCESS)
+        sender.send(b"d@relay.example", sender=ME, body=BODY, dsn=Dsn("FULL", b"", ("FAILURE",), (b"",)))
+        sender.commit()
+        inbox = Inbox(queue)
+        if late:
+            assert inbox.work(deferred) == []
+            queue.wait(400)
+        (message,) = inbox.work(go)
+        told = recipients(message)
+        assert [one["Final-Recipient"] for one in told] == ["rfc822; a@relay.example", "rfc822; c@relay.example"]
+        assert {(one["Action"], one["Status"], one["Remote-MTA"]) for one in told} == {
+            (action, "2.0.0", "dns; hop.example" if onward else None)
+        }
+        assert message.get_payload(2).get_content_type() == "text/rfc822-headers"
+        assert all_failures(message) == (set(), set())
+        assert queue.counts() == (0, 0, 0, 0)
+        assert queue.core.journal.rows(0, 9) == []
+
+
+def test_next_hop_that_tells_of_success_itself(tmp_path: Path, sender: Sender) -> None:
+    with bench(tmp_path, bounces=TELL) as queue:
+        sender.send(b"a@relay.example", b"b@relay.example", b"c@relay.example", sender=ME, body=BODY, dsn=SUCCESS)
+        sender.commit()
+        assert Inbox(queue).work(lambda job: ipc.Outcome(job.number, remote="hop", onward="passed")) == []
+        assert queue.counts() == (0, 0, 0, 0)
+
+
+def test_success_and_failure_in_one_round(tmp_path: Path, sender: Sender) -> None:
+    def mixed(job: ipc.Job) -> ipc.Outcome:
+        says = {0: (2, "2.0.0", "250 ok"), 1: (4, "4.2.2", "452 full"), 2: (5, "5.1.1", "550 unknown")}
+        return ipc.Outcome(job.number, tuple(ipc.Result(index, *says[index]) for index in job.recipients), remote="hop")
+
+    with bench(tmp_path, bounces=TELL) as queue:
+        sender.send(b"a@relay.example", b"b@relay.example", b"c@relay.example", sender=ME, body=BODY, dsn=SUCCESS)
+        sender.commit()
+        inbox = Inbox(queue)
+        told = {message["Subject"].split()[0]: recipients(message) for message in inbox.work(mixed)}
+        assert {subject: [one["Diagnostic-Code"] for one in ones] for subject, ones in told.items()} == {
+            "Undelivered": ["smtp; 550 unknown"],
+            "Successful": ["smtp; 250 ok"],
+        }
+        assert queue.counts() == (1, 0, 1, 0)
+        queue.wait(400)
+        (job,) = queue.fetch_due()
+        assert job.recipients == (1,)
+        queue.answer([job])
+        assert inbox.work() == []
+        assert queue.counts() == (0, 0, 0, 0)
+
+
+def test_success_is_told_of_a_message_that_was_held(tmp_path: Path, sender: Sender) -> None:
+    with bench(tmp_path, bounces=TELL) as queue:
+        location = sender.send(b"a@relay.example", sender=ME, body=BODY, dsn=Dsn("", b"", ("SUCCESS",), (b"",)))
+        sender.commit()
+        queue.ask("hold", ids=[queueid.text(location)])
+        queue.ask("release", ids=[queueid.text(location)])
+        (message,) = Inbox(queue).work(delivered)
+        assert recipients(message)[0]["Action"] == "delivered"
+
+
 class BrokenWriter:
     """A shard on a disk that is full."""
 
