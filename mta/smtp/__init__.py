@@ -1,7 +1,7 @@
 """The conversation (RFC 5321), without I/O, clock or configuration.
 
-`session` is the server's side: bytes in, `events` out, `replies` gathered; `dialogue` is what was said so far, `commands`
-what each command does, `state` the table of what is legal when, `terms` what the listener offers, `transaction` who
+`session` is the server's side: bytes in, `events` out, `replies` gathered; `dialogue` is what was said so far,
+`commands` what each command does, `state` the table of what is legal when, `terms` what the listener offers, `transaction` who
 sends to whom, `reasons` the words that refusals end with. `address` is the grammar of mailboxes and paths, `parameters`
 that of what follows them (`xtext` is how some of it is written), `proxy` that of a load balancer's header, `xclient`
 that of a filter's commands, `limits` every number of the protocol, `trace` the Received field. `client` is the other
