@@ -1,7 +1,11 @@
 """Finds the hosts of a domain, now: the look-ups around `mta.deliver.mx`, and what is remembered of addresses.
 
-One that did not answer is tried last for `DEAD_S`, whatever the domain: many share their hosts. Nothing else is kept
-here; the resolver has a cache.
+Hosts of a signed zone may have TLSA records: then these say which TLS they get (`mta.deliver.dane`). They are asked for
+where everything that leads to them is signed: the MX, or that there is none, and the host's addresses. A host whose
+records cannot be looked up is left out, as if it did not answer: an attacker could have made it so.
+
+One address that did not answer is tried last for `DEAD_S`, whatever the domain: many share their hosts. Nothing else is
+kept here; the resolver has a cache.
 """
 
 import ipaddress
@@ -13,18 +17,26 @@ from typing import NamedTuple
 
 import gevent
 
-from mta.deliver import mx
+from mta.deliver import dane, mx
 from mta.deliver.endpoint import Target
 from mta.deliver.mx import Failure, Host, Located
 from mta.deliver.peer import Address
-from mta.deliver.tls import Policy
-from mta.dns.answer import Status
+from mta.deliver.tls import Level, Policy
+from mta.dns.answer import Answer, Status
 from mta.dns.message import Type
 from mta.dns.stub import Resolver
 
 SMTP_PORT = 25
 DEAD_S = 300.0  # tried last for so long
 DEAD_ADDRESSES = 10_000  # that are remembered
+
+
+class _Host(NamedTuple):
+    """A host: where it is, and what its TLSA records demand, if there are any; or why nobody knows."""
+
+    located: Located
+    demand: dane.Demand | None = None
+    trouble: str = ""
 
 
 class Found(NamedTuple):
@@ -64,22 +76,28 @@ class Hosts:
             return Failure(mx.FAILED, "5.1.2", f"{domain.decode('ascii', 'replace')} is no address literal")
         if address is not None:
             ipv4, ipv6 = ((), (address,)) if ":" in address else ((address,), ())
-            located = [Located(Host(0, domain), ipv4, ipv6)]
+            hosts = [_Host(Located(Host(0, domain), ipv4, ipv6))]
             is_sure = True
         else:
             answer = self._resolver.lookup(domain, Type.MX)
             is_sure = answer.authentic
-            hosts = mx.hosts(domain, answer, self._own_name, self._rng)
-            if isinstance(hosts, Failure):
-                return hosts
-            locating = [gevent.spawn(self._locate, host) for host in hosts]
-            located = [one.get() for one in locating]
-        candidates = mx.addresses(domain, located, self._is_own)
+            chosen = mx.hosts(domain, answer, self._own_name, self._rng)
+            if isinstance(chosen, Failure):
+                return chosen
+            locating = [gevent.spawn(self._locate, host, is_signed=is_sure) for host in chosen]
+            hosts = [one.get() for one in locating]
+        candidates = mx.addresses(domain, [one.located for one in hosts], self._is_own)
         if isinstance(candidates, Failure):
             return candidates
+        trouble = {one.located.host: one.trouble for one in hosts if one.trouble}
+        demands = {one.located.host: one.demand for one in hosts}
+        reason = trouble.get(candidates[0][0], "")
+        candidates = [candidate for candidate in candidates if candidate[0] not in trouble]
+        if not candidates:
+            return Failure(mx.DEFERRED, "4.7.5", reason)
         targets = []
         for host, text in mx.dead_last(candidates, self._is_dead):
-            targets.append(self._target(host, text, is_sure=is_sure or host.name == domain))
+            targets.append(self._target(host, text, demands[host], is_sure=is_sure or host.name == domain))
         return Found((is_sure, *sorted({host for host, _ in candidates})), targets)
 
     def failed(self, address: Address) -> None:
@@ -93,19 +111,46 @@ class Hosts:
         if self._dead:
             self._dead.pop(address, None)
 
-    def _locate(self, host: Host) -> Located:
-        """The addresses of a host. Waits; both kinds are asked for at once."""
+    def _locate(self, host: Host, *, is_signed: bool) -> _Host:
+        """The addresses of a host, and its TLSA records. Waits; both kinds of addresses are asked for at once.
+
+        `is_signed`: what led to this host is.
+        """
         asking = gevent.spawn(self._resolver.lookup, host.name, Type.AAAA)
         ipv4 = self._resolver.lookup(host.name, Type.A)
         ipv6 = asking.get()
         trouble = next((answer.reason for answer in (ipv4, ipv6) if answer.status is Status.FAILED), "")
-        return Located(host, ipv4.records, ipv6.records, trouble)
+        located = Located(host, ipv4.records, ipv6.records, trouble)
+        known = [answer for answer in (ipv4, ipv6) if answer.status is Status.OK]
+        if not (is_signed and known) or self._tls.level is Level.NONE:
+            return _Host(located)
+        return self._demand(located, known)
 
-    def _target(self, host: Host, text: str, *, is_sure: bool) -> Target:
+    def _demand(self, located: Located, known: list[Answer[str]]) -> _Host:
+        """With the TLSA records of a host whose addresses are `known` (RFC 7672 section 2.2.2). Waits."""
+        name = located.host.name
+        names: list[bytes] = []
+        if all(answer.authentic for answer in known):
+            names = list(dict.fromkeys((known[0].canonical or name, name)))
+        elif any(answer.canonical != name for answer in known):  # an alias may be signed, and what it is for not
+            alias = self._resolver.lookup(name, Type.CNAME)
+            if alias.status is Status.FAILED:
+                return _Host(located, trouble=_untold("CNAME", name, alias.reason))
+            names = [name] if alias.status is Status.OK and alias.authentic else []
+        for one in names:
+            answer = self._resolver.lookup(b"_%d._tcp.%b" % (self._port, one), Type.TLSA)
+            if answer.status is Status.FAILED:
+                return _Host(located, trouble=_untold("TLSA records", one, answer.reason))
+            if answer.status is Status.OK and answer.authentic:
+                return _Host(located, dane.Demand(one, dane.usable(answer.records)))
+        return _Host(located)
+
+    def _target(self, host: Host, text: str, demand: dane.Demand | None, *, is_sure: bool) -> Target:
         name = host.name.decode("ascii", "backslashreplace")
         label = f"{name}:{self._port}" if name.startswith("[") else f"{name}[{text}]:{self._port}"
         certified = text if name.startswith("[") else name
-        return Target(self._address(text), label, self._tls.named(certified, is_sure=is_sure))
+        tls = self._tls.named(certified, is_sure=is_sure)
+        return Target(self._address(text), label, tls.demanded(demand) if demand else tls)
 
     def _address(self, text: str) -> Address:
         if ":" in text:
@@ -114,6 +159,10 @@ class Hosts:
 
     def _is_dead(self, text: str) -> bool:
         return bool(self._dead) and self._dead.get(self._address(text), 0.0) > monotonic()
+
+
+def _untold(what: str, name: bytes, reason: str) -> str:
+    return f"cannot look up the {what} of {name.decode('ascii', 'backslashreplace')}: {reason}"
 
 
 def is_local(text: str) -> bool:

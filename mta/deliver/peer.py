@@ -81,7 +81,7 @@ class Connection:
             return
         assert tls.context is not None
         try:
-            self._secure(Session(tls.context, tls.name))
+            self._secure(Session(tls.context, tls.name), tls)
         except TlsFailure as error:
             self._tls_lost(error)
             return
@@ -93,17 +93,18 @@ class Connection:
 
     @property
     def cipher(self) -> str:
-        """Version and cipher of TLS, in words for the log; empty without."""
+        """Version and cipher of TLS, and how the server was verified if it was, for the log; empty without."""
         if self._tls is None:
             return ""
-        return f"{self._tls.facts.version} {self._tls.facts.cipher}"
+        how = f" {self.tls.level.value}" if self.tls.is_verified else ""
+        return f"{self._tls.facts.version} {self._tls.facts.cipher}{how}"
 
     @property
     def is_verified(self) -> bool:
         """Whether all that is sent can be read by the server that is meant, and by nobody else."""
         return self._tls is not None and self.tls.is_verified
 
-    def _secure(self, session: Session) -> None:
+    def _secure(self, session: Session, tls: Policy) -> None:
         """The handshake. Waits; raises `TlsFailure`."""
         self._deadline_at = monotonic() + self._timeout_s
         data = b""
@@ -119,6 +120,7 @@ class Connection:
                     raise TlsFailure("timed out" if self.expired else "closed in the handshake")
         except OSError as error:
             raise TlsFailure(error.strerror or repr(error)) from None
+        tls.check(session.certificate)
         self._tls = session
         self._deadline_at = monotonic() + self._timeout_s
 

@@ -1,7 +1,8 @@
 """TLS on the way out: how much of it a transport wants, and the client's side of a session, without a socket.
 
 At the levels `optional` and `required` any certificate is taken: whoever can change what is sent between the hosts can
-take its place. `verify` wants one from a known authority, for the name of the next hop (RFC 6125 section 6.4).
+take its place. `verify` wants one from a known authority, for the name of the next hop (RFC 6125 section 6.4). DANE is
+not configured: hosts whose signed zone has records for them get it instead of another level (`mta.deliver.dane`).
 """
 
 import enum
@@ -9,11 +10,14 @@ import re
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cache
 
 import msgspec
 
 from mta import pem
 from mta.config import Transport as Settings
+from mta.deliver import dane
+from mta.dns.message import Tlsa
 from mta.endpoint import Unix, parse_next_hop
 from mta.errors import ConfigError, PeerError
 from mta.tls_facts import TlsFacts
@@ -28,12 +32,13 @@ be sent plain text instead."""
 
 
 class Level(enum.Enum):
-    """How much TLS; the values are those of the configuration."""
+    """How much TLS; the values are those of the configuration, and what is said of a session in the log."""
 
     NONE = "none"
     OPTIONAL = "optional"
     REQUIRED = "required"
     VERIFY = "verify"
+    DANE = "dane"
 
 
 class TlsFailure(PeerError):
@@ -50,22 +55,48 @@ class Policy(msgspec.Struct, frozen=True):
     context: ssl.SSLContext | None = None
     name: str = ""
     is_sure: bool = True
+    tlsa: tuple[Tlsa, ...] = ()  # at the level DANE
 
     @property
     def is_verified(self) -> bool:
         """Whether a session that comes about is with the server that is meant."""
-        return self.level is Level.VERIFY and self.is_sure
+        return self.level is Level.DANE or (self.level is Level.VERIFY and self.is_sure)
+
+    def check(self, certificate: bytes) -> None:
+        """Look at what OpenSSL did not verify. Raises `TlsFailure`."""
+        if self.level is Level.DANE and not dane.is_matched(self.tlsa, certificate):
+            raise TlsFailure("the certificate matches no TLSA record")
+
+    def demanded(self, demand: dane.Demand) -> "Policy":
+        """The same for a host whose records demand something."""
+        if self.level is Level.NONE:
+            return self
+        if demand.records:
+            name = _name(demand.name.decode("ascii", "replace"))
+            return Policy(Level.DANE, _any_certificate(), name, tlsa=demand.records)
+        return msgspec.structs.replace(self, level=Level.REQUIRED) if self.level is Level.OPTIONAL else self
 
     def named(self, name: str, *, is_sure: bool) -> "Policy":
         """The same for a host of that name, unless there is a name already."""
         if self.level is Level.NONE or self.name:
             return self
-        return msgspec.structs.replace(self, name=name if _NAME.fullmatch(name) else "", is_sure=is_sure)
+        return msgspec.structs.replace(self, name=_name(name), is_sure=is_sure)
 
 
 PLAIN = Policy(Level.NONE)
 
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]{0,251}[a-z0-9_])?")
+
+
+def _name(text: str) -> str:
+    """A name as TLS can ask for it, or none: what the DNS holds need not be one."""
+    return text if _NAME.fullmatch(text) else ""
+
+
+@cache
+def _any_certificate() -> ssl.SSLContext:
+    """A context for what is not verified by OpenSSL."""
+    return make_context(Level.DANE, "")
 
 
 def level_of(settings: Settings) -> Level:
@@ -130,6 +161,7 @@ class Session:
         self._taken_bytes = 0
         self.is_over = False  # the server has ended it
         self.facts = TlsFacts("", "", 0)
+        self.certificate = b""  # the server's, in DER, once the handshake is done
 
     def shake(self, data: bytes) -> bool:
         """Go on with the handshake, with what came; returns whether it is done. Raises `TlsFailure`.
@@ -148,6 +180,7 @@ class Session:
             raise TlsFailure(_why(error)) from None
         name, _, bits = self._tls.cipher() or ("", "", 0)
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
+        self.certificate = self._tls.getpeercert(binary_form=True) or b""
         return True
 
     @property

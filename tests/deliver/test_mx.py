@@ -11,19 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.config import Transport as Settings
 from mta.deliver import domains
 from mta.deliver import mx as choice
-from mta.deliver.hosts import Hosts, is_local
+from mta.deliver.hosts import is_local
 from mta.deliver.mx import Failure, Host, Located
-from mta.deliver.tls import for_hosts
 from mta.dns.answer import Answer, Status
 from mta.dns.message import Type
 from tests.support.certificates import Authority
-from tests.support.deliveries import FakeMessage, FakeMessages, mail
-from tests.support.nexthop import NextHop, Polite, Script
-from tests.support.relaying import BODY, DEADLINE_S, Relaying
-from tests.support.resolver import FakeResolver, mx
+from tests.support.deliveries import FakeMessage, mail
+from tests.support.exchanging import Exchanging
+from tests.support.nexthop import Polite
+from tests.support.relaying import BODY
+from tests.support.resolver import mx
 from tests.support.tlshop import Encrypting, context
 
 ORG = b"example.org"
@@ -226,38 +225,6 @@ def test_our_own_addresses(text: str, expected: bool) -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The transport
-
-
-class Exchanging(Relaying):
-    """A transport without a host, a DNS, and next hops on several loopback addresses, all with one port."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.resolver = FakeResolver()
-        self.port = 0
-        self.own: set[str] = set()
-
-    def listen(self, address: str, script: Script) -> NextHop:
-        """Start a next hop there."""
-        hop = NextHop(script, address=(address, self.port))
-        self.port = int(hop.host.rpartition(":")[2])
-        self._closing.append(hop.close)
-        return hop
-
-    def begin(self, **more: Any) -> None:
-        """Make the transport, once next hops listen."""
-        settings = Settings("smtp", timeout_s=DEADLINE_S, connect_timeout_s=DEADLINE_S, **more)
-        hosts = Hosts(
-            self.resolver,  # type: ignore[arg-type]
-            b"me.example",
-            for_hosts(settings),
-            is_own=lambda text: text in self.own,
-            port=self.port,
-            rng=random.Random(1),
-        )
-        messages = FakeMessages(self.messages)
-        self.transport = domains.make(settings, "me.example", messages, self.resolver, hosts)  # type: ignore
-        self._closing.append(self.transport.close)
 
 
 @pytest.fixture
