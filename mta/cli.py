@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_queue, config_load, log
+from mta import __version__, cli_queue, cli_trace, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
@@ -62,6 +62,7 @@ def check(config_file: str) -> int:
 
 
 cli.add_command(cli_queue.queue)
+cli.add_command(cli_trace.trace)
 
 
 def main() -> NoReturn:
