@@ -68,6 +68,19 @@ def faults(lines: str) -> list[str]:
         ('kind = "pipe"\ncommand = ["/bin/cat"]\nconcurrency = 1001', ["3: concurrency: 1001 given; up to 1000 is"]),
         ('kind = "http"', ["0: url: is missing; kind http needs it"]),
         (
+            'kind = "smtp"\nhost = "x:25"\ntls = "always"\ntls_name = "a b"',
+            ['3: tls: "always" given; one of', '4: tls_name: "a b" is no host name'],
+        ),
+        ('kind = "smtp"\ntls_ca = "ca"', ['2: tls_ca: is of use with tls = "verify" only']),
+        (
+            'kind = "lmtp"\nhost = "unix:/run/lmtp"\ntls = "verify"',
+            ["0: tls_name: is missing"],
+        ),
+        (
+            'kind = "discard"\ntls = "none"\ntls_name = "x"',
+            [f"{n}: {key}: is of no use with kind discard" for n, key in ((2, "tls"), (3, "tls_name"))],
+        ),
+        (
             'kind = "http"\nurl = "ftp://x/"\nformat = "json"\nconcurrency = 5000',
             [
                 '2: url: "ftp://x/" given; an address like',
@@ -105,6 +118,9 @@ def test_faults(lines: str, expected: list[str]) -> None:
         'kind = "pipe"\ncommand = ["/bin/sh", "-c", "cat > \\"$1\\"; awk { print }", "x", "{local}"]\nper = "message"',
         'kind = "mbox"\npath = "mail/{domain}/{local}"',
         'kind = "http"\nurl = "https://x"\ntls_ca = "ca"\nkey_file = "key"\nformat = "multipart"',
+        'kind = "smtp"',
+        'kind = "smtp"\ntls = "verify"\ntls_ca = "ca"\ntls_name = "mx.example.org"',
+        'kind = "lmtp"\nhost = "unix:/run/lmtp"\ntls = "verify"\ntls_name = "127.0.0.1"',
         'kind = "fail"',
         'kind = "fail"\ncode = "4.2.1"\ntext = "Later."',
     ],

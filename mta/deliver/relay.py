@@ -261,7 +261,11 @@ class Relay:
         self._open.add(connection)
         if len(self._open) == 1:
             self._sweeper.again(self._sweep)
-        connection.greet(target.tls)
+        try:
+            connection.greet(target.tls)
+        except BaseException:  # a fault of ours, or our end
+            self._close(connection)
+            raise
         if client.failure is not None:
             self._close(connection)
         return connection
