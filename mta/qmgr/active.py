@@ -28,6 +28,7 @@ from mta.spool import queueid
 from mta.spool.record import Record
 
 RECIPIENTS_PER_MESSAGE = 5  # the set holds at most this many times its messages: one with 1000 costs 100 KB
+ASIDE = "4.4.5", "put aside: its destination is slow, and others go first"  # RFC 3463 section 3.5: congestion
 ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up to twice that, if not before
 _FIRST = (0,)
 
@@ -324,6 +325,9 @@ class ActiveSet:
             message = self.messages[job.location]
             message.jobs -= 1
             self._miss(message, job.recipients)
+            for recipient in map((message.unreached or {}).__getitem__, job.recipients):
+                if not recipient.text:
+                    recipient.status, recipient.code, recipient.text = DEFERRED, *ASIDE
             if message.jobs:
                 continue  # the rest of it is at work elsewhere; these recipients have their turn at the next attempt
             expiry_wall = message.received_wall + self._settings.lifetime_s

@@ -16,7 +16,7 @@ LOOK_S = 0.25  # between looks
 WATCH_S = 5.0  # a destination's speed is taken over so long at least
 PATIENCE_S = 30.0
 FULL = 0.9  # of the places: then somebody may have to wait in the log
-CUT_FRACTION = 8  # no more than this part of the places is given up at one look: each costs a row in the journal
+CUT_FRACTION = 16  # no more than this part of the places is given up at one look: each costs a row in the journal
 
 
 class Shares:

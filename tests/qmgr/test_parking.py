@@ -57,7 +57,8 @@ def test_others_go_on_while_one_hangs(tmp_path: Path, sender: Sender) -> None:
         queued, active, waiting, failed = queue.counts()
         assert (queued, failed) == (HUNG, 0)
         assert active == HUNG - waiting <= ACTIVE
-        assert {item["attempts"] for item in queue.ask("list", state="waiting")} == {0}
+        waiting_items = queue.ask("list", state="waiting")
+        assert {(item["attempts"], str(item["reason"])[:16]) for item in waiting_items} == {(0, "4.4.5 put aside:")}
 
 
 def test_what_was_put_aside_comes_back_when_its_destination_does(tmp_path: Path, sender: Sender) -> None:

@@ -84,10 +84,10 @@ def test_the_longest_lines_are_cut_first_and_all_may_hold_a_little() -> None:
     lines = Lines(a=500, b=300, **{f"x{number}": QUANTUM for number in range(5)})
     lines.look(WATCH_S)
     assert lines.look(LOOK_S) == {"a": LIMIT // CUT_FRACTION}
-    few = Lines(a=70, b=30, **{f"x{number}": 2 for number in range(450)})  # nearly as many lines as places
+    few = Lines(a=40, b=20, **{f"x{number}": 2 for number in range(450)})  # nearly as many lines as places
     few.look(WATCH_S)
     found = few.look(LOOK_S)
-    assert (found.pop("a"), found.pop("b")) == (69, 29)
+    assert (found.pop("a"), found.pop("b")) == (39, 19)
     assert set(found.values()) == {1}
 
 
