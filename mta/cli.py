@@ -9,11 +9,12 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_queue, cli_trace, config_load, log
+from mta import __version__, cli_lookup, cli_queue, cli_trace, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
 from mta.supervisor import main as supervisor
+from mta.tables.lines import check_file
 
 CHECK_FAILED = 1
 INTERRUPTED = 130  # as shells have it: 128 and the number of INT
@@ -49,10 +50,14 @@ def check(config_file: str) -> int:
     """Check a configuration file.
 
     Prints every fault as "file:line: what, and what is allowed". Ends with 0 when there is none, with 1 otherwise.
-    Certificates and keys are read as well: do this as the user that starts mta.
+    Certificates and keys are read as well, and the files of tables: do this as the user that starts mta.
     """
     try:
-        certificates.check(config_load.load(config_file), config_file)
+        config = config_load.load(config_file)
+        certificates.check(config, config_file)
+        faults = [fault for table in config.table.values() for fault in check_file(table)]
+        if faults:
+            raise ConfigError(faults)
     except ConfigError as error:
         for problem in error.problems:
             click.echo(problem)
@@ -63,6 +68,7 @@ def check(config_file: str) -> int:
 
 cli.add_command(cli_queue.queue)
 cli.add_command(cli_trace.trace)
+cli.add_command(cli_lookup.table)
 
 
 def main() -> NoReturn:

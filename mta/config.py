@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct, field
 
 from mta.dns.settings import Dns
+from mta.tables.settings import Table
 
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
@@ -210,6 +211,20 @@ class Domains(Struct, frozen=True, forbid_unknown_fields=True):
             examples=[["example.org"]],
         ),
     ] = field(default_factory=list)
+    recipients: Annotated[
+        str,
+        Meta(
+            description="name of a [table.NAME] of those who exist in these domains; others are refused with 550, and "
+            "all are put off with 451 while the table is down. Without one, everybody exists"
+        ),
+    ] = ""
+    extension: Annotated[
+        Literal["", "+", "-", "=", "_", "#"],
+        Meta(
+            description="begins an extension: user+tag, who is not in the table of recipients, exists if user does; "
+            "empty for none"
+        ),
+    ] = ""
 
 
 class Queue(Struct, frozen=True, forbid_unknown_fields=True):
@@ -394,4 +409,5 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     dns: Dns = Dns()
     queue: Queue = Queue()
     bounces: Bounces = Bounces()
+    table: dict[str, Table] = field(default_factory=dict)
     log: Log = Log()

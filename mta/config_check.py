@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mta import config_listen, config_transport
+from mta import config_listen, config_table, config_transport
 from mta.config import Config, Domains, Queue, Route, Tls, Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
@@ -20,6 +20,7 @@ from mta.config_text import absolute, shown
 from mta.dns.settings import Dns, parse_server
 from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
+from mta.tables.settings import Table
 
 
 def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]:
@@ -36,10 +37,13 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
         "dns": _dns,
         "queue": _queue,
         "transport": config_transport.check,
+        "table": config_table.check,
     }
     faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
     if "route" in parts:
         faults += _routes(parts["route"], parts.get("transport"))
+    if "domains" in parts and "table" in parts:
+        faults += _recipients(parts["domains"], parts["table"])
     faults += config_listen.check(parts, unreadable)
     return [fault for fault in faults if fault[0] not in unreadable]
 
@@ -60,6 +64,7 @@ def complete(config: Config, folder: Path) -> Config:
         route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
         tls=_tls(config.tls, folder),
         bounces=replace(config.bounces, templates=absolute(folder, config.bounces.templates)),
+        table={name: config_table.placed(table, folder) for name, table in config.table.items()},
         log=replace(config.log, file=absolute(folder, config.log.file)),
     )
 
@@ -102,6 +107,21 @@ def _dns(dns: Dns) -> Iterator[Fault]:
                 parse_server(text)
         except ValueError as error:
             yield ("dns", "servers", number), f"{shown(text)} given; {error} is allowed"
+
+
+def _recipients(domains: Domains, tables: dict[str, Table | None]) -> Iterator[Fault]:
+    name = domains.recipients
+    if not name:
+        return
+    path = ("domains", "recipients")
+    if name not in tables:
+        close = get_close_matches(name, tables, 1)
+        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(tables) or 'none'}"
+        yield path, f"there is no [table.{name}]; {known}"
+        return
+    table = tables[name]
+    if table is not None and table.kind == "cidr":
+        yield path, f"[table.{name}] is of kind cidr, which knows addresses of hosts and none of mail"
 
 
 def _queue(queue: Queue) -> Iterator[Fault]:

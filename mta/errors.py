@@ -10,7 +10,7 @@ EX_USAGE = 64  # sysexits.h; a wrong command line
 EX_UNAVAILABLE = 69  # a listening address cannot be bound, or the spool belongs to another mta that runs
 EX_SOFTWARE = 70  # a fault of ours
 EX_OSERR = 71  # the system refused something basic
-EX_TEMPFAIL = 75  # the other side (a running queue manager) does not answer
+EX_TEMPFAIL = 75  # the other side (a running queue manager, a table) does not answer
 EX_CONFIG = 78  # the configuration is wrong
 
 
@@ -62,6 +62,16 @@ class SpoolCorrupt(SpoolError):
 
 class PeerError(MtaError):
     """A next hop, or a client, broke the conversation (garbage, silence, a reset). Trying again later may help."""
+
+
+class TableDown(MtaError):
+    """A table cannot be asked, so that nobody knows. Never to be taken for "not there": on the wire 451 4.4.3."""
+
+    exit_code = EX_TEMPFAIL
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 class IpcError(MtaError):

@@ -37,8 +37,9 @@ ALLOWED = {
     "dsn": ("smtp.xtext",),
     "spool": ("errors", "envelope"),
     "dns": (),
+    "tables": ("smtp.address", "errors", "networks", "endpoint"),
     "server": (
-        *("smtp", "policy", "spool.writer", "spool.large", "spool.queueid"),
+        *("smtp", "policy", "tables", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
         *("networks", "newlines", "pem", "tls_facts", "tls_file"),
     ),
@@ -73,6 +74,14 @@ FORBIDDEN_IN = {
     **dict.fromkeys((f"dns.{name}" for name in ("name", "message", "answer", "cache", "upstreams", "settings")), PURE),
     "dns.exchange": ("time", "datetime", "random"),
     "dns.stub": ("time", "datetime"),
+    **dict.fromkeys(
+        (f"tables.{name}" for name in ("settings", "key", "text", "pattern_cost", "regexp", "cidr", "cache")), PURE
+    ),
+    **dict.fromkeys(
+        (f"tables.{name}" for name in ("cached", "exchange", "socketmap", "redis", "sqlite", "watched")),
+        ("time", "datetime", "random"),
+    ),
+    "tables.lines": (*GEVENT, "time"),
     "qmgr.scheduler": ("time", "datetime", "random"),
     "qmgr.pacing": ("time", "datetime", "random"),
 }

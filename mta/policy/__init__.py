@@ -7,10 +7,11 @@ of a stage that refuses decides.
 
 | stage     | facts                                | checks                                                          |
 |-----------|--------------------------------------|-----------------------------------------------------------------|
-| recipient | the domain of the forward-path       | `recipient`: is the domain ours? Nothing is ever relayed        |
+| recipient | the parts of the forward-path        | `recipient`: is the domain ours? Nothing is ever relayed.       |
+|           |                                      | Does the table of recipients, if there is one, know it?         |
 | content   | counted while the message came in    | `content`: bare CR or LF; too long a header; as many Received   |
 |           |                                      | fields as a loop has                                            |
 
 Checks here know no clock, socket, spool or gevent, and cost next to nothing: a look-up per recipient, a few comparisons
-per message. Checks that have to wait (DNS, a greylist) are for later and will say so in their signature.
+per message. The one that may wait is that of recipients, for its table, which is handed in; without one nothing waits.
 """

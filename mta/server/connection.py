@@ -282,8 +282,10 @@ class Connection:
 
     def _on_recipient(self, event: Recipient) -> None:
         chain = self._door.chain
-        reply = chain.recipient(event.domain).reply
-        if reply is not None:
+        reply = chain.recipient(event.local, event.domain).reply
+        if reply is replies.R451_TABLE_DOWN:
+            self._session.decline(reply)  # our fault, not the client's
+        elif reply is not None:
             self._session.refuse(reply)
         else:
             address = event.local + b"@" + event.domain if event.domain else chain.postmaster

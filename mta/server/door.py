@@ -3,15 +3,23 @@
 from mta.config import Config, Limits, Listen
 from mta.networks import Networks
 from mta.policy.chain import Chain
-from mta.policy.recipient import LocalDomains
+from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.smtp.terms import Bounds, Terms, Tls
 
 
 class Door:
     """A listener's configuration in the form that its connections use."""
 
-    def __init__(self, listen: Listen, config: Config, domains: LocalDomains, *, has_tls: bool) -> None:
-        """`has_tls`: there is a certificate, so that TLS can be offered."""
+    def __init__(
+        self,
+        listen: Listen,
+        config: Config,
+        domains: LocalDomains,
+        *,
+        has_tls: bool,
+        recipients: KnownRecipients | None = None,
+    ) -> None:
+        """`has_tls`: there is a certificate, so that TLS can be offered; `recipients`: who is known in the domains."""
         limits = listen.limits
         self.address = listen.address
         self.hostname = config.hostname.encode()
@@ -25,7 +33,11 @@ class Door:
         self.xforward = Networks(listen.xforward)
         self.exempt = Networks(limits.client_exempt)
         self.chain = Chain(
-            domains, bare_newlines=listen.bare_newlines, hops=limits.hops, header_bytes=limits.header_bytes
+            domains,
+            bare_newlines=listen.bare_newlines,
+            hops=limits.hops,
+            header_bytes=limits.header_bytes,
+            recipients=recipients,
         )
         self.terms = Terms.make(
             config.hostname,

@@ -8,6 +8,7 @@ import gc
 import signal
 import socket
 import sys
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from time import monotonic, time
@@ -21,7 +22,7 @@ from mta import fastparse, log
 from mta.child import ChildContext
 from mta.config import Config
 from mta.errors import EX_OK, MtaError
-from mta.policy.recipient import LocalDomains
+from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
 from mta.server.deadlines import Deadlines
@@ -31,6 +32,8 @@ from mta.server.service import Shared
 from mta.server.stream import READ, Clock, Draining
 from mta.server.tls import TlsContexts
 from mta.spool.writer import SpoolWriter
+from mta.tables.book import open_table
+from mta.tables.key import recipient_keys
 
 DRAIN_S = 60.0
 """Time for clients to finish what they are sending once we go down; then the connections are cut (the sender tries
@@ -62,7 +65,10 @@ class Worker:
         )
         self._deadlines = Deadlines(self._shared)
         domains = LocalDomains(config.domains.local, config.hostname)
-        doors = [Door(listen, config, domains, has_tls=tls.available) for listen in config.listen]
+        recipients = _recipients(config)
+        doors = [
+            Door(listen, config, domains, has_tls=tls.available, recipients=recipients) for listen in config.listen
+        ]
         crew = Crew()
         ids = session_ids(time(), context.index)
         self._listeners = [
@@ -111,6 +117,15 @@ class Worker:
         for listener in self._listeners:
             listener.shut()
         self.drain()
+
+
+def _recipients(config: Config) -> KnownRecipients | None:
+    """Who is known in the local domains; None where that is everybody. Blocks on reading the table's file."""
+    name = config.domains.recipients
+    if not name:
+        return None
+    table = open_table(name, config.table[name], log.problem)
+    return KnownRecipients(table, partial(recipient_keys, extension=config.domains.extension.encode()))
 
 
 def main() -> int:

@@ -112,6 +112,14 @@ REASONS: dict[str, Reason] = {
         "Connect again; the sending server does so by itself.",
         settings=("limits.messages",),
     ),
+    "no-user": Reason(
+        "The domain is one of ours, and nobody in it has this address.",
+        "Look for a typing error in the address, and ask the recipient for the right one by other means. Take it off "
+        "lists: servers that send to many addresses that do not exist are taken for senders of spam.",
+        "If it should exist, add it to the table of recipients; `mta table get NAME --recipient ADDRESS` tells what "
+        "the table knows. That there is none is remembered for a while.",
+        ("domains.recipients", "domains.extension", "table.negative_cache_s"),
+    ),
     "not-authorized": Reason(
         "XCLIENT or XFORWARD came from an address that may not use it.",
         "Nothing: senders have no use for these commands.",
@@ -179,6 +187,13 @@ REASONS: dict[str, Reason] = {
     "syntax": Reason(
         "The command's argument is not in the form that the text shows.",
         _SOFTWARE,
+    ),
+    "table-down": Reason(
+        "Whether the recipient exists can not be found out: the table of recipients does not answer, or its file has "
+        "faults.",
+        _RETRY,
+        "The log has an event `problem` with the name of the table and why it is down.",
+        ("domains.recipients", "table.timeout_s"),
     ),
     "timeout": Reason(
         "The client sent nothing, or not all of a command or message, for too long. Under stress less time is given.",

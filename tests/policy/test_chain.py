@@ -38,14 +38,14 @@ def _chain() -> Chain:
 
 @pytest.mark.parametrize("domain", [b"example.org", b"xn--bcher-kva.example", b""])
 def test_own_recipients(chain: Chain, domain: bytes) -> None:
-    assert chain.recipient(domain) is ACCEPT
+    assert chain.recipient(b"joe", domain) is ACCEPT
 
 
 @pytest.mark.parametrize(
     "domain", [b"example.com", b"sub.example.org", b"mx.example.net", b"[127.0.0.1]", b"example.org."]
 )
 def test_nothing_is_relayed(chain: Chain, domain: bytes) -> None:
-    verdict = chain.recipient(domain)
+    verdict = chain.recipient(b"joe", domain)
     assert verdict is RELAY
     assert verdict.reply is not None
     assert verdict.reply.wire.startswith(b"550 5.7.1 ")

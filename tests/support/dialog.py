@@ -34,11 +34,13 @@ class Dialog(msgspec.Struct, frozen=True):
     """A dialogue: what is set in [[listen]], its steps, and the messages that it must leave accepted.
 
     `as_sent`: what the client sends must arrive as it is in the file, not in other pieces; `in_memory`: not over TCP.
-    `busy` are the times that content is to come and finds no memory.
+    `busy` are the times that content is to come and finds no memory. `known` are the keys of the table of recipients,
+    empty for no table.
     """
 
     listener: dict[str, Any]
     busy: tuple[int, ...]
+    known: tuple[bytes, ...]
     as_sent: bool
     in_memory: bool
     steps: list[Step]
@@ -67,7 +69,7 @@ def unescape(text: bytes) -> bytes:
 
 def parse(data: bytes) -> Dialog:
     """Read a dialogue from the bytes of its file; raises `DialogError` with the line's number."""
-    listener, busy, held, steps = [], [], [], []
+    listener, busy, known, held, steps = [], [], [], [], []
     accepted: list[Accepted] | None = None
     for number, line in enumerate(data.splitlines(), 1):
         mark, _, text = line.partition(b" ")
@@ -78,6 +80,8 @@ def parse(data: bytes) -> Dialog:
                 listener.append(text.decode())
             case b"busy:":
                 busy += map(int, text.split())
+            case b"known:":
+                known += text.split()
             case b"held:":
                 held += text.decode().split()
             case b"C:":
@@ -99,8 +103,10 @@ def parse(data: bytes) -> Dialog:
                 raise DialogError(f"line {number}: neither C nor S nor anything known: {line!r}")
     if not set(held) <= {"as-sent", "in-memory"}:
         raise DialogError(f"held: {held} is more than as-sent and in-memory")
+    if known and "in-memory" not in held:
+        raise DialogError("known: is for dialogues that are held in memory")
     settings = tomllib.loads("\n".join(listener))
-    return Dialog(settings, tuple(busy), "as-sent" in held, "in-memory" in held, steps, accepted)
+    return Dialog(settings, tuple(busy), tuple(known), "as-sent" in held, "in-memory" in held, steps, accepted)
 
 
 def _dsn(text: bytes) -> Dsn:

@@ -4,20 +4,23 @@ It does what `mta.server.connection` does around a session, so that dialogues ca
 """
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from mta.config import Config, Domains, Listen
 from mta.envelope import Dsn
+from mta.errors import TableDown
 from mta.newlines import Normaliser
-from mta.policy.recipient import LocalDomains
+from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.server.door import Door
 from mta.smtp import replies
 from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
 from mta.smtp.proxy import ProxyError, ProxyHeader
 from mta.smtp.session import Session
 from mta.smtp.transaction import Transaction
+from mta.tables.key import recipient_keys
 
 # The bounds that dialogues are written for; the real server in their tests is configured with the same.
 HOSTNAME = "mx.example.org"
@@ -35,14 +38,34 @@ LIMITS = {
 
 
 def door(
-    settings: Mapping[str, Any] | None = None, *, local: list[str] = LOCAL, domains: LocalDomains | None = None
+    settings: Mapping[str, Any] | None = None,
+    *,
+    local: list[str] = LOCAL,
+    domains: LocalDomains | None = None,
+    known: Collection[bytes] = (),
 ) -> Door:
-    """A listener with what [[listen]] may set, `limits` among it; small bounds otherwise, which dialogues can reach."""
+    """A listener with what [[listen]] may set, `limits` among it; small bounds otherwise, which dialogues can reach.
+
+    `known` are the keys of a table of recipients, which have extensions with +; without any there is no table.
+    """
     given = dict(settings or {})
     limits = {**LIMITS, **given.pop("limits", {})}
     listen = msgspec.convert({"address": "127.0.0.1:25", **given, "limits": limits}, Listen)
     config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [])
-    return Door(listen, config, domains or LocalDomains(local, HOSTNAME), has_tls=True)
+    recipients = KnownRecipients(_Table(known), partial(recipient_keys, extension=b"+")) if known else None
+    return Door(listen, config, domains or LocalDomains(local, HOSTNAME), has_tls=True, recipients=recipients)
+
+
+class _Table:
+    """Knows some keys, and is down for those that it has with a ! before them."""
+
+    def __init__(self, known: Collection[bytes]) -> None:
+        self._known = frozenset(known)
+
+    def get(self, key: bytes) -> bytes | None:
+        if b"!" + key in self._known:
+            raise TableDown("is burning")
+        return b"" if key in self._known else None
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -175,8 +198,10 @@ class MemoryConnection:
             case Sender():
                 session.accept_sender()
             case Recipient(local, domain):
-                reply = chain.recipient(domain).reply
-                if reply is not None:
+                reply = chain.recipient(local, domain).reply
+                if reply is replies.R451_TABLE_DOWN:
+                    session.decline(reply)
+                elif reply is not None:
                     session.refuse(reply)
                 else:
                     session.accept_recipient(local + b"@" + domain if domain else chain.postmaster)

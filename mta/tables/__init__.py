@@ -1,0 +1,44 @@
+"""Tables: a key in, a value or nothing out. Who is known here, and later what becomes of whom.
+
+`book.open_table` makes a table from its settings (`settings.Table`, a [table.NAME] of the configuration). It has one
+method: `get(key)` returns the value, or None where there is none, or raises `mta.errors.TableDown` where nobody knows.
+Who asks must keep these apart: "not there" may refuse a recipient for good, "nobody knows" may only put it off.
+
+| kind      | file           | what it asks                                                               | cached |
+|-----------|----------------|----------------------------------------------------------------------------|--------|
+| inline    | `text`         | the lines in the configuration                                             | no     |
+| file      | `text`         | a file of lines `key value`                                                | no     |
+| regexp    | `regexp`       | patterns, in order; the first that is found in the key                     | no     |
+| cidr      | `cidr`         | networks, in order; the first that the address is in                       | no     |
+| sqlite    | `sqlite`       | a query of an SQLite database                                              | yes    |
+| socketmap | `socketmap`    | a server that speaks Postfix's socketmap protocol                          | yes    |
+| redis     | `redis`        | GET or HGET of a Redis server                                              | yes    |
+
+Keys
+    are bytes. A recipient has several (`key.recipient_keys`), asked for one after the other: `user+tag@domain`,
+    `user@domain`, `@domain`; all in lower case, the domain in A-labels. Keys in lines are brought into the same form.
+
+Files (`watched`)
+    are looked at again when they are asked for a key, once a second at most. A changed file is read when nobody has
+    written to it for two seconds, so that one which is being written is not taken for whole; one that was put in place
+    by a rename, with an older time, is read at once. A file with faults changes nothing: the table stays as it was, and
+    the faults are reported once, each as `file:line`. With no good file since the start the table is down.
+
+Asking others (`cached`, `cache`, `exchange`)
+    What was found and what was not is remembered, each for its own time, for a bounded number of keys. The same key is
+    never asked for twice at once: who wants it meanwhile waits for the first. After a failure the table is down for two
+    seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Every wait is
+    bounded; replies are bounded before they are believed.
+
+Patterns (`pattern_cost`)
+    Python's `re` tries all ways to match, and cannot be stopped. So patterns are judged when they are read: one that
+    has more than a million ways to fail on the longest key is a fault of its line, and is never used.
+
+Only `exchange`, `cached`, `watched`, `sqlite`, and `book`, which has them, know gevent: they switch greenlets and never
+block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`, which reads files.
+Clocks are arguments.
+
+Known limits
+    A file table is read whole into memory, by each process that uses it. Redis has no password and no TLS; socketmap
+    has no TLS: they belong on the same machine or a network of your own. Nothing is written.
+"""

@@ -1,0 +1,88 @@
+"""Tables from their settings."""
+
+from collections.abc import Callable
+from time import monotonic, time
+
+from mta.errors import TableDown
+from mta.tables.cache import Cache
+from mta.tables.cached import CachedTable, Source
+from mta.tables.exchange import Exchange
+from mta.tables.lines import MAKERS, from_entries
+from mta.tables.redis import RedisTable
+from mta.tables.settings import Table
+from mta.tables.socketmap import SocketmapTable
+from mta.tables.sqlite import SqliteTable
+from mta.tables.watched import WatchedTable
+
+REPORT_S = 60.0
+"""That a table is down is told when it begins, and again after so many seconds."""
+
+
+class ReportedTable:
+    """A table that tells an administrator when it goes down, and when it is there again."""
+
+    def __init__(self, name: str, source: Source, report: Callable[..., None], clock: Callable[[], float]) -> None:
+        self._name = name
+        self._source = source
+        self._report = report
+        self._clock = clock
+        self._reported_at = float("-inf")
+        self._is_down = False
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None where there is none; raises `TableDown`. May switch greenlets."""
+        try:
+            value = self._source.get(key)
+        except TableDown as error:
+            self._is_down = True
+            now = self._clock()
+            if now - self._reported_at >= REPORT_S:
+                self._reported_at = now
+                self._report("a table is down", table=self._name, reason=error.reason)
+            raise
+        if self._is_down:
+            self._is_down = False
+            self._reported_at = float("-inf")
+            self._report("a table is there again", table=self._name)
+        return value
+
+
+def open_table(
+    name: str,
+    settings: Table,
+    report: Callable[..., None],
+    *,
+    clock: Callable[[], float] = monotonic,
+    wall: Callable[[], float] = time,
+) -> ReportedTable:
+    """Make the table [table.`name`] of its settings, which have been checked.
+
+    `report` takes a sentence for an administrator, and fields that it is about (`mta.log.problem`). Blocks on reading
+    the table's file, where it has one.
+    """
+    return ReportedTable(name, _source(name, settings, report, clock, wall), report, clock)
+
+
+def _source(
+    name: str,
+    settings: Table,
+    report: Callable[..., None],
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+) -> Source:
+    make = MAKERS.get(settings.kind)
+    if make is not None and not settings.path:
+        return from_entries(settings)
+    if make is not None:
+        return WatchedTable(settings.path, make, lambda text: report(text, table=name), clock=clock, wall=wall)
+    cache = Cache(settings.cache_entries, settings.cache_s, settings.negative_cache_s)
+    return CachedTable(_asked(settings, clock), cache, clock)
+
+
+def _asked(settings: Table, clock: Callable[[], float]) -> Source:
+    if settings.kind == "sqlite":
+        return SqliteTable(settings.path, settings.query, settings.timeout_s, clock=clock)
+    exchange = Exchange(settings.host, settings.timeout_s, settings.connections)
+    if settings.kind == "redis":
+        return RedisTable(exchange, settings.hash, settings.prefix)
+    return SocketmapTable(exchange, settings.map)

@@ -1,0 +1,105 @@
+"""Questions to a server over connections that are kept: a request, a reply, one after the other on each.
+
+What a reply looks like is the business of a `Reader`; this module has the sockets, and keeps the time.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gevent import Timeout, socket
+from gevent.lock import BoundedSemaphore
+
+from mta.endpoint import Unix, parse_next_hop
+from mta.errors import TableDown
+
+RECEIVE_BYTES = 16384
+
+
+class BadReply(Exception):
+    """What came is no reply. The connection is of no use any more."""
+
+
+class Reader(Protocol):
+    """Puts one reply together. Bounds what it keeps."""
+
+    def feed(self, data: bytes) -> bool:
+        """Take what came; whether the reply is whole. Raises `BadReply`, also for what comes behind the reply."""
+
+
+class _Stale(Exception):
+    """A kept connection turned out to be closed, before anything came back."""
+
+
+class Exchange:
+    """A server, and up to `connections` connections to it."""
+
+    def __init__(self, host: str, timeout_s: float, connections: int) -> None:
+        """`host` as `mta.endpoint.parse_next_hop` takes it. Connects to nobody yet."""
+        self._host = host
+        self._timeout_s = timeout_s
+        self._room: Any = BoundedSemaphore(connections)
+        self._idle: list[Any] = []
+
+    def ask(self, request: bytes, make_reader: Callable[[], Reader]) -> Any:
+        """Send a request, and return the reader that has its reply.
+
+        Switches greenlets, for `timeout_s` at most, waiting for a free connection included. Raises `TableDown`.
+        """
+        timeout = Timeout.start_new(self._timeout_s)
+        try:
+            with self._room:
+                return self._ask(request, make_reader)
+        except Timeout as raised:
+            if raised is not timeout:
+                raise
+            raise TableDown(f"{self._host}: no answer within {self._timeout_s:g} s") from None
+        except OSError as error:
+            raise TableDown(f"{self._host}: {error.strerror or error}") from None
+        except BadReply as error:
+            raise TableDown(f"{self._host}: {error}") from None
+        finally:
+            timeout.close()
+
+    def _ask(self, request: bytes, make_reader: Callable[[], Reader]) -> Reader:
+        while self._idle:  # the server may have closed any of them since
+            try:
+                return self._converse(self._idle.pop(), request, make_reader(), is_fresh=False)
+            except _Stale:
+                continue
+        return self._converse(self._connect(), request, make_reader(), is_fresh=True)
+
+    def _converse(self, connection: Any, request: bytes, reader: Reader, *, is_fresh: bool) -> Reader:
+        is_silent = True
+        try:
+            connection.sendall(request)
+            while True:
+                data = connection.recv(RECEIVE_BYTES)
+                if not data:
+                    raise ConnectionError(0, "the connection was closed before the reply was whole")
+                is_silent = False
+                if reader.feed(data):
+                    break
+        except ConnectionError:
+            connection.close()
+            if is_silent and not is_fresh:
+                raise _Stale from None
+            raise
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return reader
+
+    def _connect(self) -> Any:
+        hop = parse_next_hop(self._host)
+        if not isinstance(hop, Unix):
+            connection = socket.create_connection(hop)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(hop.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection

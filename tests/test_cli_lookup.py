@@ -1,0 +1,100 @@
+"""`mta table get`, and the files of tables in `mta check`, as a process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mta.errors import EX_OK, EX_TEMPFAIL, EX_USAGE
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = """\
+hostname = "mx.example.org"
+spool = "spool"
+[[listen]]
+address = "127.0.0.1:0"
+[domains]
+local = ["example.org"]
+recipients = "users"
+extension = "+"
+[transport.store]
+kind = "discard"
+[[route]]
+recipients = ["*"]
+transport = "store"
+[table.users]
+kind = "file"
+path = "users"
+[table.down]
+kind = "redis"
+host = "unix:nobody"
+"""
+
+
+def mta(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "mta", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        env={**os.environ, "MTA_CONFIG": str(config)},
+        check=False,
+    )
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "mta.toml"
+    file.write_text(CONFIG)
+    (tmp_path / "users").write_text("joe@example.org\ta value\x1b[2J\njane@example.org\n@list.example.org x\n")
+    return file
+
+
+def test_values(config: Path) -> None:
+    done = mta(config, "table", "get", "users", "JOE@example.org")
+    assert (done.returncode, done.stdout, done.stderr) == (EX_OK, "a value\\x1b[2J\n", "")
+    done = mta(config, "table", "get", "users", "jane@example.org")
+    assert (done.returncode, done.stdout, done.stderr) == (EX_OK, "\n", "")
+    done = mta(config, "table", "get", "users", "joe+tag@example.org")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize(
+    ("recipient", "key", "value"),
+    [
+        ("jane+tag@Example.org", "jane@example.org", ""),
+        ("anybody@list.example.org", "@list.example.org", "x"),
+        ("nobody@example.org", "nobody@example.org", None),
+    ],
+)
+def test_recipients_as_json(config: Path, recipient: str, key: str, value: str | None) -> None:
+    done = mta(config, "table", "get", "--json", "--recipient", "users", recipient)
+    assert json.loads(done.stdout) == {"table": "users", "key": key, "value": value}
+    assert done.returncode == (1 if value is None else EX_OK)
+
+
+def test_down(config: Path) -> None:
+    done = mta(config, "table", "get", "down", "joe")
+    assert (done.returncode, done.stdout) == (EX_TEMPFAIL, "")
+    assert done.stderr == f"mta: unix:{config.parent}/nobody: No such file or directory\n"
+
+
+def test_no_such_table(config: Path) -> None:
+    done = mta(config, "table", "get", "user", "joe")
+    assert done.returncode == EX_USAGE
+    assert "there is no [table.user]; known: users, down" in done.stderr
+
+
+def test_check_reads_the_files(config: Path) -> None:
+    assert mta(config, "check").returncode == EX_OK
+    users = config.parent / "users"
+    users.write_text("joe\n\njoe\n")
+    done = mta(config, "check")
+    assert (done.returncode, done.stdout) == (1, f"{users}:3: 'joe' is there twice\n")
+    users.unlink()
+    done = mta(config, "check")
+    assert (done.returncode, done.stdout) == (1, f"{users}: cannot be read: No such file or directory\n")
