@@ -72,14 +72,14 @@ class Window:
 
 
 class Rate:
-    """At most `per_s` messages a second, and at most `BURST_S` of that at once, but one."""
+    """At most `per_s` messages a second, and at once what `BURST_S` of that is, and one more."""
 
     __slots__ = ("_at", "_most", "_parts", "per_s")
 
     def __init__(self, per_s: float) -> None:
         self.per_s = per_s
-        self._most = max(1.0, per_s * BURST_S)
-        self._parts = self._most  # messages that may go; grows with time
+        self._most = 1.0 + per_s * BURST_S  # the one, so that nothing is lost where somebody comes a little late
+        self._parts = max(1.0, per_s * BURST_S)  # messages that may go; grows with time
         self._at = -math.inf  # when that was so
 
     def allowed(self, now: float) -> int:

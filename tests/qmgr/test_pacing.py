@@ -127,7 +127,7 @@ def test_a_rate_is_kept_over_any_span(per_s: float, asks: list[tuple[float, int]
             assert rate.ready_at() > now
             assert rate.allowed(rate.ready_at()) >= 1
             now = rate.ready_at()
-    burst = max(1.0, per_s * BURST_S) + 1e-3
+    burst = 1.0 + per_s * BURST_S + 1e-3
     for start in range(len(taken)):
         total = 0
         for at, count in taken[start:]:
