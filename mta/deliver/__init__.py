@@ -51,6 +51,9 @@ Invariants
     not be tried. Nothing of a message that fails half-way stays in a mailbox.
 
 Known limits
+    Of DANE, the usage DANE-TA(2) is not understood: such a record makes TLS a must, with any certificate (`dane`).
+    A next hop is verified once a connection, and not again while that is kept. TLS sessions are not resumed.
+
     Messages for SMTP and LMTP are read from the spool in the loop's thread: from memory as long as they are young, and
     otherwise at the cost of a disk read during which the worker's other connections wait. A sync of the whole file
     system also writes what others have there; put the mailboxes on one that is not shared with heavy writers. Linux

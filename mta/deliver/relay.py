@@ -157,9 +157,11 @@ class Relay:
         if require_tls and not self._endpoint.can_verify:
             self._not_verified(work, message, self._endpoint.label)
             return
+        if require_tls and courier.connection is not None and not courier.connection.is_verified:
+            self._let_go(courier)
         reused = courier.connection is not None
         while True:
-            connection = courier.connection or self._connect()
+            connection = courier.connection or self._connect(only_verified=require_tls)
             courier.connection = connection
             client = connection.client
             if require_tls and not connection.is_verified:
@@ -211,10 +213,15 @@ class Relay:
 
     # --- connections
 
-    def _connect(self) -> Connection:
-        """A connection that is ready for mail. Waits; raises `ConnectError`."""
+    def _connect(self, *, only_verified: bool) -> Connection:
+        """A connection that is ready for mail, if need be to one of those that are verified. Waits.
+
+        Raises `ConnectError`.
+        """
         failure = ConnectError("4.4.1", "the next hop has no address")
         for target in self._endpoint.targets():
+            if only_verified and not target.tls.is_verified:
+                continue
             try:
                 connection = self._reach(target)
             except ConnectError as error:

@@ -299,6 +299,21 @@ def test_an_unsigned_alias_has_no_records(exchanging: Exchanging) -> None:
     assert exchanging.one() == []
 
 
+def test_requiretls_passes_over_hosts_that_are_not_verified(exchanging: Exchanging, pair: Pair) -> None:
+    """Also where there is a connection to one of them."""
+    first, second = Polite(), Encrypting(context(pair), extensions=("REQUIRETLS",))
+    exchanging.listen("127.0.0.2", first)
+    exchanging.listen("127.0.0.3", second)
+    exchanging.resolver.zone["example.org", Type.MX] = mx((10, HOST), (20, "mx2.example.org"))
+    exchanging.resolver.zone["mx2.example.org", Type.A] = ["127.0.0.3"]
+    exchanging.resolver.authentic.add("mx2.example.org")
+    exchanging.messages[2] = FakeMessage(msgspec.structs.replace(mail("joe@example.org"), require_tls=True), BODY)
+    publish(exchanging, record(der(pair), 1, 1), name="mx2.example.org")
+    exchanging.begin()
+    assert [exchanging.one(location) for location in (1, 2)] == [[], []]
+    assert (len(first.received), len(second.received)) == (1, 1)
+
+
 def test_requiretls_goes_where_dane_has_verified(exchanging: Exchanging, pair: Pair) -> None:
     server = Encrypting(context(pair, ssl.TLSVersion.TLSv1_3), extensions=("REQUIRETLS",))
     exchanging.listen("127.0.0.2", server)
