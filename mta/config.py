@@ -371,12 +371,22 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Route(Struct, frozen=True, forbid_unknown_fields=True):
-    """Which recipients go by which transport; the first match wins."""
+    """Which recipients go by which transport; the first whose conditions all hold wins."""
 
     recipients: Annotated[
         list[str], Meta(description='"*@example.org", "user@example.org" or "*"', examples=[["*@example.org"]])
     ]
     transport: Annotated[str, Meta(description="a name from [transport.NAME]", examples=["store"])]
+    senders: Annotated[
+        list[str],
+        Meta(
+            description='only mail from these: as recipients, or "<>" for the null sender (bounces have it); empty is '
+            "everybody"
+        ),
+    ] = field(default_factory=list)
+    listeners: Annotated[
+        list[str], Meta(description="only mail that came in by these: addresses as in [[listen]]; empty is any")
+    ] = field(default_factory=list)
 
 
 class Log(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,13 +12,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mta import config_listen, config_table, config_transport
-from mta.config import Config, Domains, Queue, Route, Tls, Transport
+from mta import config_listen, config_route, config_table, config_transport
+from mta.config import Config, Domains, Queue, Tls
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import absolute, shown
 from mta.dns.settings import Dns, parse_server
-from mta.routing import Router, parse_pattern
 from mta.smtp.address import AddressError, parse_domain
 from mta.tables.settings import Table
 
@@ -41,7 +40,7 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
     }
     faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
     if "route" in parts:
-        faults += _routes(parts["route"], parts.get("transport"))
+        faults += config_route.check(parts["route"], parts.get("transport"), parts.get("listen"))
     if "domains" in parts and "table" in parts:
         faults += _recipients(parts["domains"], parts["table"])
     faults += config_listen.check(parts, unreadable)
@@ -50,7 +49,7 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
 
 def check_whole(config: Config) -> list[Fault]:
     """The faults that show only in a configuration that is right in all its parts."""
-    return list(_unrouted(config.domains, config.route))
+    return list(config_route.unrouted(config.domains, config.route))
 
 
 def complete(config: Config, folder: Path) -> Config:
@@ -61,7 +60,7 @@ def complete(config: Config, folder: Path) -> Config:
         spool=absolute(folder, config.spool),
         domains=replace(config.domains, local=[_a_labels(name) for name in config.domains.local]),
         transport={name: config_transport.placed(transport, folder) for name, transport in config.transport.items()},
-        route=[replace(route, recipients=[_pattern(text) for text in route.recipients]) for route in config.route],
+        route=[config_route.completed(route) for route in config.route],
         tls=_tls(config.tls, folder),
         bounces=replace(config.bounces, templates=absolute(folder, config.bounces.templates)),
         table={name: config_table.placed(table, folder) for name, table in config.table.items()},
@@ -130,39 +129,6 @@ def _queue(queue: Queue) -> Iterator[Fault]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Routes
-
-
-def _routes(routes: list[Route | None], transports: dict[str, Transport | None] | None) -> Iterator[Fault]:
-    for number, route in enumerate(routes):
-        if route is None:
-            continue
-        if route.recipients == []:
-            yield ("route", number, "recipients"), 'is empty; "*" matches everybody'
-        for index, text in enumerate(route.recipients or ()):
-            if text is not None and not _is_pattern(text):
-                yield (
-                    ("route", number, "recipients", index),
-                    f'{shown(text)} given; "*", "*@example.org" or "user@example.org" is allowed',
-                )
-        if transports is not None and route.transport is not None and route.transport not in transports:
-            close = get_close_matches(route.transport, transports, 1)
-            known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(transports) or 'none'}"
-            yield ("route", number, "transport"), f"there is no [transport.{route.transport}]; {known}"
-
-
-def _unrouted(domains: Domains, routes: list[Route]) -> Iterator[Fault]:
-    """Local domains whose mail would be accepted and then have nowhere to go."""
-    router = Router(routes)
-    for number, name in enumerate(domains.local):
-        if router.transport(b"anyone@" + name.encode()) is None:
-            yield (
-                ("domains", "local", number),
-                f'no route takes mail for "{name}"; add a [[route]] with recipients = ["*@{name}"]',
-            )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Names and paths
 
 
@@ -174,22 +140,9 @@ def _is_domain(name: str) -> bool:
     return True
 
 
-def _is_pattern(text: str) -> bool:
-    try:
-        pattern = parse_pattern(text)
-    except ValueError:
-        return False
-    return not pattern.domain or _is_domain(pattern.domain.decode())
-
-
 def _a_labels(name: str) -> str:
     """A name in A-labels, as names are compared (RFC 5890 section 2.3.2.1), if it has others; else as it is."""
     return name if name.isascii() else parse_domain(name.encode()).decode()
-
-
-def _pattern(text: str) -> str:
-    local, at, domain = text.rpartition("@")
-    return f"{local}{at}{_a_labels(domain)}" if at else text
 
 
 def _tls(tls: Tls, folder: Path) -> Tls:

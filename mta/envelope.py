@@ -46,6 +46,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     binary: bool = False  # BODY=BINARYMIME: the content is no sequence of lines (RFC 3030)
     bare_newlines: bool = False  # the content has a NUL, or a CR or LF outside CR LF, and keeps it
     require_tls: bool = False  # REQUIRETLS: not to be relayed without verified TLS (RFC 8689)
+    listener: str = ""  # address of the [[listen]] it came in by; empty where it did not come over SMTP
 
 
 _encoder = msgspec.msgpack.Encoder()

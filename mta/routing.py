@@ -1,11 +1,13 @@
-"""Which transport takes a recipient: the ordered routes of the configuration, the first match wins.
+"""Which transport takes a recipient: the ordered routes of the configuration, the first whose conditions hold wins.
 
 A pattern is one of `*` (everyone), `*@example.org` (everyone there) or `user@example.org`; letters match in either
-case. Answers are kept per domain, so a message for a known domain costs one look-up. No I/O; used by the queue manager
-and by the check of a configuration.
+case. A route may also ask for certain senders, and for listeners that a message came in by. Answers are kept per
+domain, so a message for a known domain costs one look-up; where routes have such conditions, there is a set of answers
+for each combination of them that holds. No I/O; used by the queue manager and by the check of a configuration.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -13,6 +15,7 @@ from mta.config import Config, Route
 from mta.smtp.address import parse_domain
 
 DOMAINS_KEPT = 10_000  # answers held; senders can name any number of domains under a `*` route, so there is an end
+VIEWS_KEPT = 32  # combinations of conditions, each with answers of its own
 
 
 class Pattern(msgspec.Struct, frozen=True):
@@ -33,6 +36,11 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(b"" if local == b"*" else local, parse_domain(domain))
 
 
+def parse_sender(text: str) -> Pattern | None:
+    """As `parse_pattern`; `None` is the null sender, `<>`."""
+    return None if text == "<>" else parse_pattern(text)
+
+
 class _Domain(msgspec.Struct, frozen=True):
     """The routes as one domain sees them: what is said of single users before what is said of everybody."""
 
@@ -40,20 +48,43 @@ class _Domain(msgspec.Struct, frozen=True):
     others: str | None
 
 
-class Router:
-    """The routes, made quick to ask.
+class _Condition:
+    """What a route asks of a message beside its recipient."""
 
-    `home` is the domain of a recipient that names none: `postmaster` alone is a valid recipient
-    (RFC 5321 section 4.5.1). Raises `ValueError` when a pattern cannot be read.
-    """
+    def __init__(self, route: Route) -> None:
+        """Raises `ValueError` when a pattern cannot be read."""
+        self._listeners = frozenset(route.listeners)
+        self._any_sender = not route.senders
+        self._senders: set[bytes] = set()
+        for text in route.senders:
+            pattern = parse_sender(text)
+            if pattern is None:
+                self._senders.add(b"")
+            elif pattern.domain:
+                self._senders.add(b"%b@%b" % (pattern.local, pattern.domain))
+            else:
+                self._any_sender = True
 
-    def __init__(self, routes: Sequence[Route], *, home: str = "") -> None:
-        self._rules = [(parse_pattern(text), route.transport) for route in routes for text in route.recipients]
-        self._home = home.encode().lower()
+    def __bool__(self) -> bool:
+        return bool(self._listeners) or not self._any_sender
+
+    def holds(self, sender: bytes, domain: bytes, listener: str) -> bool:
+        """For a sender in lower case whose domain is in A-labels."""
+        if self._listeners and listener not in self._listeners:
+            return False
+        return self._any_sender or sender in self._senders or (domain != b"" and b"@" + domain in self._senders)
+
+
+class _View:
+    """Those routes that hold for some messages, made quick to ask for a recipient."""
+
+    def __init__(self, rules: list[tuple[Pattern, str]], home: bytes) -> None:
+        self._rules = rules
+        self._home = home
         self._domains: dict[bytes, _Domain] = {}
 
     def transport(self, recipient: bytes) -> str | None:
-        """The name of the transport for a recipient (no angle brackets); `None` when no route matches."""
+        """The name of the transport for a recipient."""
         local, at, name = recipient.rpartition(b"@")
         if not at:
             local, name = name, b""
@@ -78,6 +109,63 @@ class Router:
             self._domains.clear()
         answer = self._domains[name] = _Domain(users, others)
         return answer
+
+
+class Router:
+    """The routes, made quick to ask.
+
+    `home` is the domain of a recipient that names none: `postmaster` alone is a valid recipient
+    (RFC 5321 section 4.5.1). Raises `ValueError` when a pattern cannot be read.
+    """
+
+    def __init__(self, routes: Sequence[Route], *, home: str = "") -> None:
+        self._routes = [
+            (_Condition(route), [(parse_pattern(text), route.transport) for text in route.recipients])
+            for route in routes
+        ]
+        self._home = home.encode().lower()
+        self._conditions = [condition for condition, _ in self._routes if condition]
+        self._views: dict[tuple[bool, ...], _View] = {}
+        self._plain = self._view(())
+        self._last_asked: tuple[bytes, str] | None = None  # all recipients of a message ask for the same
+        self._last_view = self._plain
+
+    def transport(self, recipient: bytes, sender: bytes = b"", listener: str = "") -> str | None:
+        """The name of the transport for a recipient; `None` when no route matches.
+
+        Addresses are without angle brackets; `sender` and `listener` are empty for what we wrote ourselves.
+        """
+        if not self._conditions:
+            return self._plain.transport(recipient)
+        if self._last_asked != (sender, listener):
+            self._last_view = self._choose(sender, listener)
+            self._last_asked = (sender, listener)
+        return self._last_view.transport(recipient)
+
+    def _choose(self, sender: bytes, listener: str) -> _View:
+        """The routes that hold for messages like this one."""
+        sender = sender.lower()
+        local, at, domain = sender.rpartition(b"@")
+        if not at:
+            domain = b""
+        if not domain.isascii():
+            with suppress(ValueError):  # else no pattern can be meant
+                domain = parse_domain(domain)
+                sender = b"%b@%b" % (local, domain)
+        held = tuple([condition.holds(sender, domain, listener) for condition in self._conditions])
+        view = self._views.get(held)
+        return view or self._view(held)
+
+    def _view(self, held: tuple[bool, ...]) -> _View:
+        left = iter(held)
+        rules: list[tuple[Pattern, str]] = []
+        for condition, own in self._routes:
+            if not condition or next(left, False):
+                rules += own
+        if len(self._views) >= VIEWS_KEPT:
+            self._views.clear()
+        view = self._views[held] = _View(rules, self._home)
+        return view
 
 
 def router(config: Config) -> Router:

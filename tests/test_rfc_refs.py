@@ -33,6 +33,7 @@ RFCS = {
     3464: "Delivery status notifications",
     3720: "CRC32C: test vectors",
     3848: "Transmission types",
+    4155: "mbox",
     4291: "IPv6 addresses",
     4954: "AUTH",
     4960: "CRC32C",

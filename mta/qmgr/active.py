@@ -63,6 +63,8 @@ class Message(msgspec.Struct, gc=False):
     unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
     transport: str = ""  # where somebody moved it to
     warned: bool = False  # its sender has been told of the delay
+    listener: str = ""  # the one it came in by
+    retry_after_s: float = 0.0  # the longest wait that a destination asked for in this round
     success: bool = False  # its sender may be to be told of who has got it: then these are in `unreached`, too
     aim: Aim = Aim.RETRY
 
@@ -135,13 +137,14 @@ class ActiveSet:
             envelope.session,
             record.body_bytes,
             record.body_file,
+            listener=envelope.listener,
         )
         if envelope.dsn is not None:
             message.success = self.asks_success(envelope)
         segment.open[location & OFFSET_MASK] = None
         if len(recipients) == 1:  # nearly all mail
             self.recipients += 1
-            transport = self._router.transport(recipients[0])
+            transport = self._router.transport(recipients[0], message.sender, message.listener)
             if transport is not None:
                 message.jobs = 1
                 job = Job(next(self._numbers), location, location, transport, _FIRST, 1)
@@ -181,6 +184,7 @@ class ActiveSet:
             row.attempts,
             unreached={recipient.index: recipient for recipient in row.detail.recipients},
             transport=row.detail.transport,
+            listener=row.detail.listener,
             warned=row.detail.warned,
             success=row.detail.success,
         )
@@ -207,15 +211,18 @@ class ActiveSet:
             self._journal.release_body(record.body_file)
         log.removed(queueid.text(record.location))
 
-    def transport(self, moved_to: str, recipient: bytes) -> str | None:
+    def transport(self, moved_to: str, recipient: bytes, sender: bytes, listener: str) -> str | None:
         """Where a recipient's mail goes: where it was moved to, while there is such a transport, or by the routes."""
-        return moved_to if moved_to in self._scheduler.transports else self._router.transport(recipient)
+        if moved_to in self._scheduler.transports:
+            return moved_to
+        return self._router.transport(recipient, sender, listener)
 
     def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
         """Make the jobs of a message, for the recipients with these indices."""
         groups: dict[tuple[str, str], list[int]] = {}
         for index in indices:
-            transport = self.transport(message.transport, message.recipients[index])
+            recipient = message.recipients[index]
+            transport = self.transport(message.transport, recipient, message.sender, message.listener)
             if transport is None:
                 self._note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
             else:
@@ -262,6 +269,7 @@ class ActiveSet:
 
     def _take_results(self, message: Message, job: Job, outcome: Outcome) -> None:
         """Note each recipient's result; one without a result has not got the message, as far as we know."""
+        message.retry_after_s = max(message.retry_after_s, outcome.retry_after_s)
         results = {result.recipient: result for result in outcome.results}
         for index in job.recipients:
             result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
@@ -425,7 +433,7 @@ class ActiveSet:
         if any(recipient.status not in OVER for recipient in unreached.values()):
             state = State.HELD if message.aim is Aim.HOLD else State.WAITING
             if message.aim is Aim.RETRY:
-                due_wall += retry.wait_s(attempts, self._settings, self._rng)
+                due_wall += retry.wait_s(attempts, self._settings, self._rng, asked_s=message.retry_after_s)
             if state is State.WAITING:
                 self.due_wall = min(self.due_wall, due_wall)
         if self._tells and state is not State.HELD and self._has_news(message, unreached, now_wall):
@@ -452,6 +460,7 @@ class ActiveSet:
                 *(message.session, list((message.unreached or {}).values()), message.transport),
                 warned=message.warned,
                 success=message.success,
+                listener=message.listener,
             ),
         )
 

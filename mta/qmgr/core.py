@@ -143,6 +143,7 @@ class Core:
                 envelope.session,
                 [Recipient(index, address) for index, address in enumerate(envelope.recipients)],
                 success=self.active.asks_success(envelope),
+                listener=envelope.listener,
             ),
         )
         self.journal.put(row, before=None)

@@ -34,6 +34,10 @@ class Filter(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     smaller_bytes: int | None = None
 
 
+Route = Callable[[str, bytes, bytes, str], str | None]
+"""Which transport a recipient's mail takes: where the message was moved to, recipient, sender, listener."""
+
+
 class Facts(msgspec.Struct, gc=False):
     """What filters look at. `moved_to` is the transport that somebody chose; empty where the routes say it."""
 
@@ -44,6 +48,7 @@ class Facts(msgspec.Struct, gc=False):
     size_bytes: int
     results: Iterable[Recipient] = ()
     moved_to: str = ""
+    listener: str = ""
 
 
 class Pattern:
@@ -77,17 +82,21 @@ class Pattern:
 Test = Callable[[Facts], bool]
 
 
-def matcher(wanted: Filter, now_wall: float, route: Callable[[str, bytes], str | None]) -> Test:
+def matcher(wanted: Filter, now_wall: float, route: Route) -> Test:
     """What tells whether a message is wanted.
 
-    `route` says which transport a recipient's mail takes, given where the message was moved to (`Facts.moved_to`).
+    `route` says which transport a recipient's mail takes (`mta.qmgr.active.ActiveSet.transport`).
     """
     tests = [*_address_tests(wanted), *_size_tests(wanted, now_wall)]
     if wanted.state is not None:
         tests.append(lambda facts: facts.state == wanted.state)
     if wanted.transport:
         names = set(wanted.transport)
-        tests.append(lambda facts: any(route(facts.moved_to, address) in names for address in facts.recipients))
+        tests.append(
+            lambda facts: any(
+                route(facts.moved_to, address, facts.sender, facts.listener) in names for address in facts.recipients
+            )
+        )
     if wanted.reason:
         reasons = [_reason_test(text) for text in wanted.reason]
         tests.append(lambda facts: any(test(result) for result in facts.results for test in reasons))

@@ -136,7 +136,10 @@ def facts(found: Found) -> Facts:
     """A message as filters see it."""
     if isinstance(found, Unread):
         record, envelope = found.record, found.envelope
-        return Facts("queued", envelope.sender, envelope.recipients, envelope.received_wall, record.body_bytes)
+        return Facts(
+            *("queued", envelope.sender, envelope.recipients, envelope.received_wall, record.body_bytes),
+            listener=envelope.listener,
+        )
     if isinstance(found, Row):
         results = found.detail.recipients
         return Facts(
@@ -147,6 +150,7 @@ def facts(found: Found) -> Facts:
             found.size_bytes,
             results,
             found.detail.transport,
+            found.detail.listener,
         )
     recipients = found.recipients
     return Facts(
@@ -157,4 +161,5 @@ def facts(found: Found) -> Facts:
         found.size_bytes,
         (found.unreached or {}).values(),
         found.transport,
+        found.listener,
     )

@@ -94,6 +94,7 @@ class Detail(msgspec.Struct, array_like=True):
     transport: str = ""  # where somebody moved it to, instead of where the routes lead; empty: nobody did
     warned: bool = False  # its sender has been told of the delay
     success: bool = False  # its sender may be to be told of success
+    listener: str = ""  # the one it came in by
 
 
 class Row(msgspec.Struct):

@@ -7,13 +7,14 @@ from mta.config import Queue
 SPREAD = 0.1  # a wait is up to this much longer, so that what failed together does not come back in one instant
 
 
-def wait_s(attempts: int, queue: Queue, rng: random.Random) -> float:
+def wait_s(attempts: int, queue: Queue, rng: random.Random, *, asked_s: float = 0.0) -> float:
     """Seconds until the next attempt after `attempts` of them: the shortest wait, doubled each time, up to the longest.
 
+    A destination may have asked for a longer wait, `asked_s`; that, too, is bounded by the longest.
     A message that was deferred without an attempt (its destination is suspended) waits as after the first.
     """
     doublings = min(max(attempts - 1, 0), 32)  # beyond, the longest wait was reached long ago
-    wait = queue.retry_min_s * float(1 << doublings) * (1.0 + SPREAD * rng.random())
+    wait = max(queue.retry_min_s * float(1 << doublings), asked_s) * (1.0 + SPREAD * rng.random())
     return min(wait, max(queue.retry_min_s, queue.retry_max_s))
 
 

@@ -333,6 +333,7 @@ class Connection:
             client=self.client,
             facts=facts,
             hostname=self._door.hostname,
+            listener=self._door.address,
             tls=self._tls,
             is_normalised=self._normaliser is not None,
         )

@@ -22,6 +22,7 @@ def encoded(
     facts: Unstuffer,
     *,
     hostname: bytes,
+    listener: str,
     tls: TlsFacts | None,
     is_normalised: bool,
 ) -> bytes:
@@ -64,6 +65,7 @@ def encoded(
             binary=parameters.binary and not _is_text(facts),
             bare_newlines=not (is_normalised or parameters.binary) and _has_bare_newlines(facts),
             require_tls=parameters.require_tls,
+            listener=listener,
         )
     )
 

@@ -1,12 +1,13 @@
 """Each further kind of transport in a whole `mta run`."""
 
 import mailbox
+import signal
 import smtplib
 from pathlib import Path
 from typing import Any
 
 from tests.support.httphop import HttpHop, answer
-from tests.support.server import Server
+from tests.support.server import HOST, Server, free_port
 
 CONTENT = b"Subject: hello\r\n\r\nHello.\r\n.dot\r\n"
 
@@ -97,3 +98,46 @@ def test_fail(tmp_path: Path) -> None:
     assert len(failed) == 1
     assert "to=old@example.org" in failed[0]
     assert "5.1.6" in failed[0]
+
+
+def test_routes_by_sender_and_listener(tmp_path: Path) -> None:
+    """Mail of one listener, and bounces, go their own ways."""
+    other = free_port()
+    settings = {
+        "listen": [],
+        "transport": {
+            name: {"kind": "maildir", "path": f"{name}/{{local}}"} for name in ("store", "inside", "bounced")
+        },
+        "route": [
+            {"recipients": ["*"], "transport": "bounced", "senders": ["<>"]},
+            {"recipients": ["*"], "transport": "inside", "listeners": [f"{HOST}:{other}"]},
+            {"recipients": ["*"], "transport": "store"},
+        ],
+    }
+    server = Server(tmp_path, settings)
+    server.settings["listen"] = [{"address": f"{HOST}:{server.port}"}, {"address": f"{HOST}:{other}"}]
+    server.write_config()
+    with server:
+        send(server, "a@example.org")
+        send(server, "b@example.org", sender="")
+        with smtplib.SMTP(HOST, other) as smtp:
+            smtp.sendmail("sender@example.com", ["c@example.org"], CONTENT)
+        server.wait_empty()
+    found = {f"{path.parts[-4]}/{path.parts[-3]}" for path in tmp_path.glob("*/*/new/*")}
+    assert found == {"store/a", "bounced/b", "inside/c"}
+
+
+def test_changed_configuration_applies_to_what_waits(tmp_path: Path) -> None:
+    """A route that is put right, and HUP: what waited goes the new way at its next attempt."""
+    transports = {"wrong": {"kind": "pipe", "command": ["/no/such/program"]}}
+    with Server(tmp_path, routed(transports, joe="wrong")) as server:
+        send(server, "joe@example.org")
+        server.until(lambda: server.queued() == 1 and server.stats()["waiting"] == 1, "a message that waits")
+        server.settings |= routed({})
+        server.write_config()
+        server.signal(signal.SIGHUP)
+        server.until(lambda: "event=reloaded" in server.log.read_text(), "the new configuration")
+        server.until(lambda: server.queued() == 1, "the new queue manager")
+        server.ask("retry", {"all": True})
+        server.wait_empty()
+        assert len(server.delivered()) == 1

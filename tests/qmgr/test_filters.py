@@ -22,7 +22,7 @@ FACTS = Facts(
 )
 
 
-def route(moved_to: str, address: bytes) -> str | None:
+def route(moved_to: str, address: bytes, sender: bytes, listener: str) -> str | None:
     return moved_to or {b"a@one.example": "store", b"b@sub.two.example": None}.get(address)
 
 
