@@ -150,6 +150,15 @@ def expire(**options: Any) -> int:
     return _change("expire", "{} expired", **options)
 
 
+@_order
+def bounce(**options: Any) -> int:
+    """Give messages up now and tell their senders, whatever the configuration says.
+
+    Failed ones too, where they are named, or with --state failed.
+    """
+    return _change("bounce", "{} returned", **options)
+
+
 @click.option("--to", required=True, metavar="NAME", help="The transport.")
 def move(**options: Any) -> int:
     """Send messages by another transport from now on, whatever the routes say.

@@ -43,6 +43,10 @@ class Aim(enum.Enum):
     HOLD = enum.auto()
     REQUEUE = enum.auto()  # it waits, and is due at once
     EXPIRE = enum.auto()
+    BOUNCE = enum.auto()  # as EXPIRE, and its sender is told in any case
+
+
+_REASONS = {Aim.EXPIRE: "expired by the administrator", Aim.BOUNCE: "returned by the administrator"}
 
 
 class Message(msgspec.Struct, gc=False):
@@ -168,6 +172,12 @@ class ActiveSet:
         """Give up a message that waits or is held as if its lifetime had ended."""
         message = self._take_row(row)
         message.aim = Aim.EXPIRE
+        self._end(message)
+
+    def bounce(self, row: Row) -> None:
+        """Give up a message that waits, is held or has failed, and have its sender told."""
+        message = self._take_row(row)
+        message.aim = Aim.BOUNCE
         self._end(message)
 
     def _take_row(self, row: Row) -> Message:
@@ -426,7 +436,7 @@ class ActiveSet:
         """Put a message into the journal: to wait, or as failed."""
         now_wall = self._clock.wall()
         is_old = retry.is_expired(message.received_wall, now_wall, self._settings)
-        if message.aim is Aim.EXPIRE or (is_old and message.aim is not Aim.HOLD):
+        if message.aim in (Aim.EXPIRE, Aim.BOUNCE) or (is_old and message.aim is not Aim.HOLD):
             self._expire(message, unreached)
         attempts = message.attempts + 1 if message.tried else message.attempts
         state, due_wall = State.FAILED, now_wall
@@ -437,6 +447,8 @@ class ActiveSet:
             if state is State.WAITING:
                 self.due_wall = min(self.due_wall, due_wall)
         if self._tells and state is not State.HELD and self._has_news(message, unreached, now_wall):
+            state = State.TELLING
+        if message.aim is Aim.BOUNCE:
             state = State.TELLING
         self._put(message, self._row(message, state, due_wall, attempts))
 
@@ -476,7 +488,7 @@ class ActiveSet:
 
     def _expire(self, message: Message, unreached: dict[int, Recipient]) -> None:
         """The message is too old, or somebody says so: whoever was deferred now has failed."""
-        why = "expired by the administrator" if message.aim is Aim.EXPIRE else "delivery time expired"
+        why = _REASONS.get(message.aim, "delivery time expired")
         for recipient in unreached.values():
             if recipient.status not in OVER:
                 text = f"{why}; last: {recipient.code} {recipient.text}" if recipient.text else why

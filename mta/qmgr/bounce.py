@@ -132,19 +132,6 @@ class Bounces:
             reader.close()
         return [left for left in (self._end(row, notes, now_wall) for row, notes in told) if left is not None]
 
-    def fail(self, row: Row, reason: str) -> None:
-        """Give up a message in nobody's hands for all recipients that have not got it, and have its sender told.
-
-        `reason` is one line for the sender. The row's state is what `write` takes up.
-        """
-        recipients = [
-            one if one.status in OVER else Recipient(one.index, one.address, FAILED, "5.0.0", reason)
-            for one in row.detail.recipients
-        ]
-        detail = msgspec.structs.replace(row.detail, recipients=recipients)
-        state = State.TELLING if self._settings.send else State.FAILED
-        self._journal.put(msgspec.structs.replace(row, state=state, detail=detail), before=row.state)
-
     # One message
 
     def _tell(self, original: Original, now_wall: float) -> list[_Note]:

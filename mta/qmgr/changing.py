@@ -1,4 +1,4 @@
-"""The orders of `mta queue`: hold, release, retry, delete, expire, move.
+"""The orders of `mta queue`: hold, release, retry, delete, expire, bounce, move.
 
 An order is given for messages named by id, or for all that filters let through. What it does depends on where a message
 is. One that is not read in yet gets a row in the journal first, and the log is passed over there; one in hand is
@@ -9,6 +9,7 @@ recalled (`ActiveSet.recall`): what is in flight ends, nothing more is handed ou
 - `retry`: one that waits is due now; one that has failed, too, where it is named or failed ones are asked for.
 - `delete`: it is gone. Its sender is not told.
 - `expire`: it is given up as if its lifetime had ended.
+- `bounce`: the same, and its sender is told even where `bounces.send` is off; also of one that has failed and is kept.
 - `move`: it goes by another transport from now on, and is due now unless it is held or has failed.
 """
 
@@ -41,6 +42,7 @@ VERBS = {
     "retry": Verb(("waiting",), ("queued", "active", "failed")),
     "delete": Verb(("queued", "active", "waiting", "held", "failed")),
     "expire": Verb(("queued", "active", "waiting", "held")),
+    "bounce": Verb(("queued", "active", "waiting", "held"), ("failed",)),
     "move": Verb(("queued", "active", "waiting", "held"), ("failed",)),
 }
 
@@ -138,6 +140,7 @@ class _Work:
             "retry": self._make_due,
             "delete": self._delete,
             "expire": core.active.expire,
+            "bounce": core.active.bounce,
             "move": self._move,
         }
 
@@ -165,7 +168,7 @@ class _Work:
         if isinstance(found, Message):
             if self.verb == "move":
                 return found.transport == self._transport
-            aims = {"hold": Aim.HOLD, "expire": Aim.EXPIRE}
+            aims = {"hold": Aim.HOLD, "expire": Aim.EXPIRE, "bounce": Aim.BOUNCE}
             return found.aim is not Aim.HOLD if self.verb == "release" else found.aim is aims.get(self.verb)
         if isinstance(found, Row):
             if self.verb == "move":
@@ -174,6 +177,8 @@ class _Work:
                 return found.state is not State.FAILED and (
                     found.state is not State.WAITING or found.due_wall <= self._since_wall
                 )
+            if self.verb in ("expire", "bounce"):
+                return found.state is State.TELLING
             return self.verb == "hold" and found.state is not State.WAITING
         return False
 
@@ -199,6 +204,8 @@ class _Work:
             active.recall(messages, Aim.REQUEUE)
         elif self.verb == "expire":
             active.recall(messages, Aim.EXPIRE)
+        elif self.verb == "bounce":
+            active.recall(messages, Aim.BOUNCE)
         elif self.verb == "move":
             self._tell("moved", messages, transport=self._transport)
             for aim in (Aim.HOLD, Aim.REQUEUE):

@@ -20,9 +20,9 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
 - `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
   that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of
   `mta.qmgr.looking.AGES`; the first one is TOTAL, the last one may be `(others)`.
-- `hold`, `release`, `retry`, `delete`, `expire`, `move`: arguments are `ids`, `all` or filters; `move` needs `to`, a
-  transport. One item: `count`, and two lists of ids, `missing` (not in the queue) and `unchanged` (nothing to be done
-  about them). It comes when the change is on the disk. See `mta.qmgr.changing`.
+- `hold`, `release`, `retry`, `delete`, `expire`, `bounce`, `move`: arguments are `ids`, `all` or filters; `move` needs
+  `to`, a transport. One item: `count`, and two lists of ids, `missing` (not in the queue) and `unchanged` (nothing to
+  be done about them). It comes when the change is on the disk. See `mta.qmgr.changing`.
 """
 
 from collections.abc import Callable, Iterator

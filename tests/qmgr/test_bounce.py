@@ -391,18 +391,51 @@ def test_without_send_the_message_is_kept(tmp_path: Path, sender: Sender) -> Non
         assert queue.counts() == (0, 0, 0, 1)
 
 
-def test_fail_by_order(tmp_path: Path, sender: Sender) -> None:
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("place", ["queued", "in flight", "waiting", "held"])
+def test_bounced_by_order(tmp_path: Path, sender: Sender, place: str, tells: bool) -> None:
+    with bench(tmp_path, bounces=Bounces(send=tells)) as queue:
+        sender.send(b"joe@relay.example", sender=ME, body=BODY)
+        sender.commit()
+        jobs = queue.fetch() if place != "queued" else []
+        if place in ("waiting", "held"):
+            queue.answer(jobs, deferred)
+            queue.core.commit(queue.clock.monotonic())
+        if place == "held":
+            queue.ask("hold", all=True)
+        (done, *_) = reversed(queue.ask("bounce", all=True))
+        assert done["count"] == 1
+        if place == "in flight":
+            queue.answer(jobs, deferred)
+        (message,) = Inbox(queue).work(deferred)
+        (joe,) = recipients(message)
+        said = "" if place == "queued" else "; last: 4.2.2 mailbox full"
+        assert joe["Diagnostic-Code"].replace("\r\n", "") == f"X-mta; returned by the administrator{said}"
+        assert queue.counts() == (0, 0, 0, 0)
+
+
+def test_expired_by_order(tmp_path: Path, sender: Sender) -> None:
     with bench(tmp_path, bounces=TELL) as queue:
+        sender.send(b"joe@relay.example", sender=ME, body=BODY)
+        sender.commit()
+        (done, *_) = reversed(queue.ask("expire", all=True))
+        assert done["count"] == 1
+        (message,) = Inbox(queue).work()
+        assert recipients(message)[0]["Status"] == "5.4.7"
+
+
+def test_failed_messages_that_were_kept_are_bounced_by_order(tmp_path: Path, sender: Sender) -> None:
+    with bench(tmp_path, bounces=Bounces(send=False)) as queue:
         location = sender.send(b"joe@relay.example", sender=ME, body=BODY)
         sender.commit()
         inbox = Inbox(queue)
-        assert inbox.work(deferred) == []
-        row = queue.core.journal.row(location)
-        assert row is not None
-        queue.core.bounces.fail(row, "returned by the administrator")
-        (message,) = inbox.work(deferred)
-        (joe,) = recipients(message)
-        assert joe["Diagnostic-Code"].replace("\r\n", "") == "X-mta; returned by the administrator"
+        assert inbox.work(failed) == []
+        (done, *_) = reversed(queue.ask("bounce", all=True))
+        assert done["count"] == 0
+        assert queue.counts() == (0, 0, 0, 1)
+        queue.ask("bounce", ids=[queueid.text(location)])
+        (message,) = inbox.work()
+        assert recipients(message)[0]["Status"] == "5.1.1"
         assert queue.counts() == (0, 0, 0, 0)
 
 
