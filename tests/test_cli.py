@@ -88,7 +88,7 @@ def test_check_of_a_good_file(config: Path) -> None:
 
 
 def test_check_prints_every_fault_with_its_line(config: Path) -> None:
-    config.write_text(CONFIG.replace("discard", "mbox").replace("127.0.0.1:0", "25"))
+    config.write_text(CONFIG.replace("discard", "nonsense").replace("127.0.0.1:0", "25"))
     done = mta("check", "-c", config)
     assert done.returncode == 1
     assert [line.split(": ")[:2] for line in done.stdout.splitlines()] == [
@@ -99,7 +99,7 @@ def test_check_prints_every_fault_with_its_line(config: Path) -> None:
 
 
 def test_run_with_a_bad_file(config: Path) -> None:
-    config.write_text(CONFIG.replace("discard", "mbox"))
+    config.write_text(CONFIG.replace("discard", "nonsense"))
     done = mta("run", "-c", config)
     assert done.returncode == EX_CONFIG
     assert done.stderr.startswith(f"{config}:8: transport.store.kind: ")

@@ -34,7 +34,7 @@ from mta.errors import SpoolError
 from mta.qmgr import retry
 from mta.qmgr.active import DELIVERED, FAILED, OVER
 from mta.qmgr.clock import Clock
-from mta.qmgr.journal import Journal, Recipient, Row, State
+from mta.qmgr.journal import NEVER_WALL, Journal, Recipient, Row, State
 from mta.qmgr.original import Original
 from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import Progress
@@ -222,7 +222,8 @@ class Bounces:
             return None
         warned = row.detail.warned or self._is_late(row, now_wall)
         detail = msgspec.structs.replace(row.detail, recipients=left, warned=warned)
-        waiting = msgspec.structs.replace(row, state=State.WAITING, detail=detail)
+        state = State.HELD if row.due_wall == NEVER_WALL else State.WAITING
+        waiting = msgspec.structs.replace(row, state=state, detail=detail)
         self._journal.put(waiting, before=State.TELLING)
         return waiting
 

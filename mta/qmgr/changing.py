@@ -11,6 +11,8 @@ recalled (`ActiveSet.recall`): what is in flight ends, nothing more is handed ou
 - `expire`: it is given up as if its lifetime had ended.
 - `bounce`: the same, and its sender is told even where `bounces.send` is off; also of one that has failed and is kept.
 - `move`: it goes by another transport from now on, and is due now unless it is held or has failed.
+
+A row in state TELLING stays in it until its sender has been told; what an order wants is done by its due time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +26,7 @@ from mta.qmgr.core import COMMIT_OUTCOMES, Core
 from mta.qmgr.filters import Filter, is_empty, matcher
 from mta.qmgr.finding import PAGE_ROWS, Finder, Found, Unread, facts, queue_id
 from mta.qmgr.items import Item
-from mta.qmgr.journal import Row, State
+from mta.qmgr.journal import NEVER_WALL, Row, State
 from mta.qmgr.refusal import Refusal, Seen, location
 from mta.spool import queueid
 
@@ -174,12 +176,9 @@ class _Work:
             if self.verb == "move":
                 return found.detail.transport == self._transport
             if self.verb == "retry":
-                return found.state is not State.FAILED and (
-                    found.state is not State.WAITING or found.due_wall <= self._since_wall
-                )
+                return found.state is not State.FAILED and found.due_wall <= self._since_wall
             if self.verb in ("expire", "bounce"):
                 return found.state is State.TELLING
-            return self.verb == "hold" and found.state is not State.WAITING
         return False
 
     def _do_unread(self, found: Unread) -> None:
@@ -220,11 +219,15 @@ class _Work:
             self._core.active.due_wall = min(self._core.active.due_wall, row.due_wall)
 
     def _hold(self, row: Row) -> None:
-        self._put(msgspec.structs.replace(row, state=State.HELD), row.state)
+        if row.state is State.TELLING:
+            self._put(msgspec.structs.replace(row, due_wall=NEVER_WALL), row.state)
+        else:
+            self._put(msgspec.structs.replace(row, state=State.HELD), row.state)
         self._tell("held", [row])
 
     def _release(self, row: Row) -> None:
-        self._put(msgspec.structs.replace(row, state=State.WAITING, due_wall=self._since_wall), row.state)
+        state = row.state if row.state is State.TELLING else State.WAITING
+        self._put(msgspec.structs.replace(row, state=state, due_wall=self._since_wall), row.state)
         self._tell("released", [row])
 
     def _make_due(self, row: Row) -> None:
@@ -232,13 +235,14 @@ class _Work:
         if row.state is State.FAILED:
             recipients = [msgspec.structs.replace(recipient, status=0) for recipient in detail.recipients]
             detail = msgspec.structs.replace(detail, recipients=recipients)
+        state = row.state if row.state is State.TELLING else State.WAITING
         due_wall = self._since_wall
-        self._put(msgspec.structs.replace(row, state=State.WAITING, due_wall=due_wall, detail=detail), row.state)
+        self._put(msgspec.structs.replace(row, state=state, due_wall=due_wall, detail=detail), row.state)
 
     def _move(self, row: Row) -> None:
         detail = msgspec.structs.replace(row.detail, transport=self._transport)
         due_wall = self._since_wall if row.state is State.WAITING else row.due_wall
-        self._put(msgspec.structs.replace(row, due_wall=due_wall, detail=detail), row.state)
+        self._put(msgspec.structs.replace(row, due_wall=due_wall, detail=detail, destination=""), row.state)
         self._tell("moved", [row], transport=self._transport)
 
     def _delete(self, row: Row) -> None:

@@ -17,7 +17,7 @@ from mta.errors import SpoolError
 from mta.qmgr.active import Message
 from mta.qmgr.core import Core
 from mta.qmgr.filters import Facts
-from mta.qmgr.journal import IN_HAND, Row, State
+from mta.qmgr.journal import IN_HAND, NEVER_WALL, Row, State
 from mta.qmgr.progress import OFFSET_MASK, SEGMENT_SHIFT
 from mta.spool import queueid
 from mta.spool.reader import MessageReader
@@ -129,6 +129,8 @@ def queue_id(found: Found) -> int:
 
 def state_name(row: Row) -> str:
     """The state of a row as people are told it."""
+    if row.state is State.TELLING and row.due_wall == NEVER_WALL:
+        return "held"
     return _STATES.get(row.state, "waiting")
 
 

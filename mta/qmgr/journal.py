@@ -67,6 +67,7 @@ class State(enum.IntEnum):
     TELLING = 5  # in nobody's hands: its sender is to be told of something; then it waits, or is done with
 
 
+NEVER_WALL = math.inf  # due time of a row in state TELLING that is to be held when its sender has been told
 IN_HAND = (State.ACTIVE, State.HOLDING)
 
 

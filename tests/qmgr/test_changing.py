@@ -6,6 +6,7 @@ import pytest
 from queuetools import START_WALL, Bench, FakeClock, Sender, bench, deferred, delivered, failed
 
 from mta import ipc
+from mta.config import Bounces
 from mta.qmgr import finding
 from mta.qmgr.journal import State
 from mta.qmgr.looking import AGES
@@ -334,3 +335,33 @@ def test_what_has_ended_before_a_restart_is_not_found(tmp_path: Path, sender: Se
         crash(queue)
     with bench(tmp_path, queue.clock) as queue:
         assert order(queue, "hold", ids=[queueid.text(location)]) == (0, [queueid.text(location)], [])
+
+
+@pytest.mark.parametrize("verb", ["hold", "release", "retry", "move"])
+def test_orders_about_what_a_sender_is_to_be_told_of(tmp_path: Path, sender: Sender, verb: str) -> None:
+    """They are carried out when the notification is in the spool, which goes on as if nothing had been ordered."""
+    with bench(tmp_path, bounces=Bounces(send=True), delay_warning_s=60.0) as queue:
+        location = sender.send(b"a@relay.example", sender=b"from@store.example")
+        sender.commit()
+        jobs = queue.fetch()
+        queue.wait(100.0)
+        for job in jobs:
+            queue.core.active.finish(queue.WORKER, deferred(job))
+        assert queue.core.journal.states[State.TELLING] == 1
+        text = queueid.text(location)
+        if verb == "release":
+            assert order(queue, "hold", ids=[text]) == (1, [], [])
+            assert states(queue) == {location: "held"}
+        assert order(queue, verb, ids=[text], to="store" if verb == "move" else "") == (1, [], [])
+        assert queue.core.journal.states[State.TELLING] == 1
+        queue.wait(1.0)
+        queue.core.settle(queue.clock.monotonic())
+        queue.core.settle(queue.clock.monotonic())
+        assert queue.core.journal.states[State.TELLING] == 0
+        assert queue.core.bounces.counts.sent == 1
+        row = queue.core.journal.row(location)
+        assert row is not None
+        assert row.detail.warned
+        at_once = {"release": State.ACTIVE, "retry": State.ACTIVE, "hold": State.HELD}
+        assert row.state is at_once.get(verb, State.WAITING)
+        assert row.detail.transport == ("store" if verb == "move" else "")
