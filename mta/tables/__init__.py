@@ -32,7 +32,8 @@ Asking others (`cached`, `cache`, `exchange`)
 
 Patterns (`pattern_cost`)
     Python's `re` tries all ways to match, and cannot be stopped. So patterns are judged when they are read: one that
-    has more than a million ways to fail on the longest key is a fault of its line, and is never used.
+    has more than a million ways to fail on the longest key is a fault of its line, and is never used; nor is one with
+    which all patterns of the table have more than four million.
 
 Only `exchange`, `cached`, `watched`, `sqlite`, and `book`, which has them, know gevent: they switch greenlets and never
 block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`, which reads files.

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable
 
-from mta.tables.pattern_cost import SUBJECT_BYTES, WAYS, ways
+from mta.tables.pattern_cost import SUBJECT_BYTES, TABLE_WAYS, WAYS, ways
 from mta.tables.text import gather
 
 PATTERNS = 10_000
@@ -25,6 +25,7 @@ class RegexpTable:
     def __init__(self, lines: Iterable[bytes]) -> None:
         """Raises `BadTable` for what is no pattern, and for patterns that may take too long."""
         self._patterns: list[tuple[re.Pattern[bytes], bytes]] = []
+        self._ways = 0  # of all of them
         gather(lines, self._take)
 
     def __len__(self) -> int:
@@ -53,6 +54,9 @@ class RegexpTable:
                 "has a pattern that can take too long; anchor it with ^, let repeats not overlap or nest, "
                 "or make them possessive, as in [^@]*+"
             )
+        self._ways += count
+        if self._ways > TABLE_WAYS:
+            return "is one too many: together with those before it, it can take too long; anchor patterns with ^"
         self._patterns.append((compiled, value))
         return None
 

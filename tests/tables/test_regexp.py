@@ -58,6 +58,15 @@ def test_faults(line: bytes, words: str) -> None:
     assert fault(line).startswith(words)
 
 
+def test_patterns_that_take_too_long_together() -> None:
+    slow = rb"^a{0,3}a{0,300}a{0,300}b x"
+    fast = [b"user%d@example x" % number for number in range(1000)]
+    assert len(RegexpTable([slow] * 10 + fast)) == 1010
+    with pytest.raises(BadTable) as caught:
+        RegexpTable([slow] * 13)
+    assert [line for line, _ in caught.value.faults] == [12, 13]
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
