@@ -1,10 +1,16 @@
 """Transports in a configuration: what each kind may have, and what is said of what it may not."""
 
+import re
+import textwrap
+from pathlib import Path
+
 import pytest
 
 from mta.config import Config
 from mta.config_load import parse
 from mta.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 HEAD = """\
 hostname = "mx.example.org"
@@ -132,3 +138,14 @@ def test_good_ones(lines: str) -> None:
 def test_paths_count_from_the_folder_of_the_file() -> None:
     made = read('kind = "http"\nurl = "https://x"\ntls_ca = "ca"\nkey_file = "key"').transport["x"]
     assert (made.tls_ca, made.key_file) == ("/etc/mta/ca", "/etc/mta/key")
+
+
+BLOCKS = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (ROOT / "docs/transports.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", [each for each in BLOCKS if "[" in each.split("\n")[1][:6] + each[:6]])
+def test_examples_of_the_page(block: str) -> None:
+    """Each is right in a configuration that has the rest."""
+    archive = '[transport.archive]\nkind = "discard"\n' if "archive" in block else ""
+    text = HEAD.replace("[transport.x]\n", "") + '[transport.x]\nkind = "discard"\n' + archive + textwrap.dedent(block)
+    assert parse(text, "/etc/mta/mta.toml").transport

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import ssl
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,8 +27,7 @@ from mta.errors import ConfigError, SpoolCorrupt
 from mta.ipc import Outcome, Result
 from tests.support.certificates import Authority
 from tests.support.deliveries import FakeMessage, FakeMessages, Outcomes, mail
-from tests.support.httphop import HttpHop, Post, Script, answer
-from tests.support.tlshop import context
+from tests.support.httphop import HttpHop, Post, Script, answer, context
 
 BODY = b"Received: from x\r\nSubject: x\r\n\r\nhello\r\n.dot\r\nbare\nlf \x00\xff\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 100_000
@@ -120,6 +120,13 @@ def test_signature(tmp_path: Path, format_: str, body: bytes) -> None:
     with HttpHop(always(answer())) as hop:
         one(hop.url(), body[:99], body[99:], format=format_, key_file=str(tmp_path / "key"))
     (post,) = hop.posts
+    page = (Path(__file__).resolve().parents[2] / "docs/transports.md").read_text()
+    published = textwrap.dedent(re.search(r"    import hashlib.*?(?=\n\n[^ ])", page, re.DOTALL)[0])  # type: ignore[index]
+    exec(published, found := {})  # what the page tells others to do
+    is_from_mta = found["is_from_mta"]
+    assert is_from_mta(post.headers, post.body, b"secret")
+    assert not is_from_mta(post.headers, post.body + b"x", b"secret")
+    assert not is_from_mta(post.headers, post.body, b"other")
     stamp = post.headers["x-mta-timestamp"]
     assert abs(int(stamp) - time.time()) < 600
     signed = [stamp]

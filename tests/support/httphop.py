@@ -3,10 +3,13 @@
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
+
+from tests.support.certificates import Pair
 
 PATIENCE_S = 30.0
 
@@ -28,6 +31,17 @@ def answer(status: str = "200 OK", body: bytes = b"", *headers: str) -> bytes:
     """A reply with a Content-Length."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode("latin-1") + body
+
+
+def context(pair: Pair, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+    """For a server with that certificate, in native threads; `version` is the only one that it speaks."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(pair.certificate, pair.key)
+    if version is not None:
+        made.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            made.minimum_version = made.maximum_version = version
+    return made
 
 
 class HttpHop:
