@@ -120,13 +120,13 @@ def hold(**options: Any) -> int:
     A delivery that has begun may end; recipients that have not got the message then are held. Held messages do not
     expire.
     """
-    return _change("hold", "{} held", **options)
+    return _change("hold", "held", **options)
 
 
 @_order
 def release(**options: Any) -> int:
     """Release held messages: they are delivered as soon as may be."""
-    return _change("release", "{} released", **options)
+    return _change("release", "released", **options)
 
 
 @_order
@@ -135,19 +135,19 @@ def retry(**options: Any) -> int:
 
     Failed ones too, where they are named, or with --state failed.
     """
-    return _change("retry", "{} to be tried again", **options)
+    return _change("retry", "to be tried again", **options)
 
 
 @_order
 def delete(**options: Any) -> int:
     """Delete messages for good. Senders are not told."""
-    return _change("delete", "{} deleted", **options)
+    return _change("delete", "deleted", **options)
 
 
 @_order
 def expire(**options: Any) -> int:
     """Give messages up now, as if their lifetime had ended."""
-    return _change("expire", "{} expired", **options)
+    return _change("expire", "expired", **options)
 
 
 @_order
@@ -156,7 +156,7 @@ def bounce(**options: Any) -> int:
 
     Failed ones too, where they are named, or with --state failed.
     """
-    return _change("bounce", "{} returned", **options)
+    return _change("bounce", "returned", **options)
 
 
 @click.option("--to", required=True, metavar="NAME", help="The transport.")
@@ -166,7 +166,7 @@ def move(**options: Any) -> int:
     It must be in the configuration that mta runs with. Messages that wait are tried at once. Failed ones are moved
     where they are named, or with --state failed; try them again after that.
     """
-    return _change("move", f"{{}} moved to {options['to']}", **options)
+    return _change("move", f"moved to {options['to']}", **options)
 
 
 queue.add_command(_order(move), "move")
@@ -183,7 +183,7 @@ def _change(
         raise click.UsageError("Give queue ids, filters, or --all.")
     which: dict[str, Any] = {"ids": list(queue_ids)} if queue_ids else {"all": True} if is_all else {}
     done = next(ask(config_file, verb, which | filters | target, words=verb))
-    click.echo(as_json(done) if is_json else words.format(done["count"]))
+    click.echo(as_json(done) if is_json else f"{done['count']} {words}")
     for queue_id in done["missing"]:
         click.echo(f"mta: {queue_id} is not in the queue", err=True)
     for queue_id in done["unchanged"]:

@@ -19,12 +19,14 @@ The way of a message:
   own.
 - `bounce` tells senders of what failed or is late, with messages of our own: `original` is what goes back of theirs,
   `own` the shard that the notifications go to and are then read in from.
+- `control` is what `mta queue` may ask: `looking` and `changing` answer, of messages that `finding` finds wherever they
+  are and `filters` let through, as `items`.
 - `core` joins these without sockets, `main` is the process; `store` is the same queue for whoever looks at it while no
   manager runs.
 
 Invariants:
 
-- A message is in exactly one place: unread in the log; in the active set; in the journal as waiting or failed; or
+- A message is in exactly one place: unread in the log; in the active set; in the journal as waiting, held or failed; or
   settled. Settled means that its log record is never read in again, and is written in the transaction that makes it so.
 - A message that failed leaves the journal only when the notification to its sender is in the spool, on disk.
 - A segment is freed only when the journal on disk has every record of it settled and no row that lies in it. A large
