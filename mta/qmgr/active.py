@@ -6,7 +6,6 @@ attempt touches nothing but memory and a number in the journal's next batch. Som
 (`recall`): then what is in flight ends, and nothing more is handed out.
 """
 
-import enum
 import itertools
 import math
 import random
@@ -20,7 +19,8 @@ from mta.envelope import Envelope
 from mta.ipc import PASSED, RECIPIENTS_PER_JOB, RELAYED, Job, Outcome, Result
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
-from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
+from mta.qmgr.journal import Journal, Recipient, Row, State
+from mta.qmgr.message import DEFERRED, DELIVERED, FAILED, OVER, Aim, Counts, Message
 from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
 from mta.qmgr.scheduler import Answer, Scheduler
 from mta.routing import Router
@@ -32,58 +32,7 @@ ASIDE = "4.4.5", "put aside: its destination is slow, and others go first"  # RF
 ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up to twice that, if not before
 _FIRST = (0,)
 
-DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
-OVER = (DELIVERED, FAILED)
-
-
-class Aim(enum.Enum):
-    """What becomes of a message when its jobs have ended and some recipients have not got it."""
-
-    RETRY = enum.auto()  # it waits for its next attempt, or has expired
-    HOLD = enum.auto()
-    REQUEUE = enum.auto()  # it waits, and is due at once
-    EXPIRE = enum.auto()
-    BOUNCE = enum.auto()  # as EXPIRE, and its sender is told in any case
-
-
 _REASONS = {Aim.EXPIRE: "expired by the administrator", Aim.BOUNCE: "returned by the administrator"}
-
-
-class Message(msgspec.Struct, gc=False):
-    """A message in hand. Free of cycles that would need the collector: `segment` does not refer back."""
-
-    location: int
-    queue_id: int
-    segment: SegmentProgress | None  # where its log record is to be settled; None once it has a row
-    sender: bytes
-    recipients: tuple[bytes, ...] | dict[int, bytes]
-    received_wall: float
-    session: str
-    size_bytes: int
-    body: int
-    attempts: int = 0  # finished ones
-    jobs: int = 0  # not finished
-    tried: bool = False  # a worker has answered for one of this round's jobs
-    unreached: dict[int, Recipient] | None = None  # by index; those that have not got it, as far as is known
-    transport: str = ""  # where somebody moved it to
-    warned: bool = False  # its sender has been told of the delay
-    listener: str = ""  # the one it came in by
-    retry_after_s: float = 0.0  # the longest wait that a destination asked for in this round
-    success: bool = False  # its sender may be to be told of who has got it: then these are in `unreached`, too
-    aim: Aim = Aim.RETRY
-
-    @property
-    def row_state(self) -> State:
-        """The state of its row, once it has one."""
-        return State.HOLDING if self.aim is Aim.HOLD else State.ACTIVE
-
-
-class Counts(msgspec.Struct):
-    """Recipients, since this process began."""
-
-    delivered: int = 0
-    deferred: int = 0
-    failed: int = 0
 
 
 class ActiveSet:
@@ -342,7 +291,7 @@ class ActiveSet:
         for job in jobs:
             message = self.messages[job.location]
             message.jobs -= 1
-            self._miss(message, job.recipients)
+            message.missed(job.recipients)
             for recipient in map((message.unreached or {}).__getitem__, job.recipients):
                 if not recipient.text:
                     recipient.status, recipient.code, recipient.text = DEFERRED, *ASIDE
@@ -354,7 +303,7 @@ class ActiveSet:
                 continue
             due_wall = min(now_wall + ASIDE_S * (1.0 + self._rng.random()), expiry_wall)
             self.due_wall = min(self.due_wall, due_wall)
-            row = self._row(message, State.WAITING, due_wall, message.attempts)
+            row = message.row(State.WAITING, due_wall, message.attempts)
             row.destination = destination
             self._put(message, row)
             self._forget(message)
@@ -379,15 +328,15 @@ class ActiveSet:
         """
         wanted = {message.location: message for message in messages}
         for job in self._scheduler.flying(wanted):
-            self._miss(wanted[job.location], job.recipients)
+            wanted[job.location].missed(job.recipients)
         for message in messages:
             before = message.row_state
             message.aim, message.transport = aim, transport or message.transport
             if message.segment is None:
-                row = self._row(message, message.row_state, self._clock.wall(), message.attempts)
+                row = message.row(message.row_state, self._clock.wall(), message.attempts)
                 self._journal.put(row, before=before)
         for message in self._withdraw(messages):
-            self._put(message, self._row(message, message.row_state, self._clock.wall(), message.attempts))
+            self._put(message, message.row(message.row_state, self._clock.wall(), message.attempts))
 
     def _withdraw(self, messages: Iterable[Message]) -> list[Message]:
         """Take jobs out of their lines. Messages without any left are at their end; returns the others."""
@@ -395,18 +344,11 @@ class ActiveSet:
         for job in self._scheduler.withdraw(wanted):
             message = wanted[job.location]
             message.jobs -= 1
-            self._miss(message, job.recipients)
+            message.missed(job.recipients)
         for message in wanted.values():
             if not message.jobs:
                 self._end(message)
         return [message for message in wanted.values() if message.jobs]
-
-    def _miss(self, message: Message, indices: Iterable[int]) -> None:
-        """Recipients have not got the message so far."""
-        if message.unreached is None:
-            message.unreached = {}
-        for index in indices:
-            message.unreached.setdefault(index, Recipient(index, message.recipients[index]))
 
     # Out
 
@@ -443,38 +385,20 @@ class ActiveSet:
         if any(recipient.status not in OVER for recipient in unreached.values()):
             state = State.HELD if message.aim is Aim.HOLD else State.WAITING
             if message.aim is Aim.RETRY:
-                due_wall += retry.wait_s(attempts, self._settings, self._rng, asked_s=message.retry_after_s)
+                least_s = message.retry_after_s if message.tried else now_wall - message.received_wall
+                due_wall += retry.wait_s(attempts, self._settings, self._rng, asked_s=least_s)
             if state is State.WAITING:
                 self.due_wall = min(self.due_wall, due_wall)
         if self._tells and state is not State.HELD and self._has_news(message, unreached, now_wall):
             state = State.TELLING
         if message.aim is Aim.BOUNCE:
             state = State.TELLING
-        self._put(message, self._row(message, state, due_wall, attempts))
+        self._put(message, message.row(state, due_wall, attempts))
 
     def _has_news(self, message: Message, unreached: dict[int, Recipient], now_wall: float) -> bool:
         """Whether there is something to tell the sender."""
         is_late = not message.warned and retry.is_late(message.received_wall, now_wall, self._settings)
         return is_late or any(recipient.status in OVER for recipient in unreached.values())
-
-    def _row(self, message: Message, state: State, due_wall: float, attempts: int) -> Row:
-        return Row(
-            message.location,
-            message.queue_id,
-            state,
-            due_wall,
-            attempts,
-            message.received_wall,
-            message.sender,
-            message.size_bytes,
-            message.body,
-            Detail(
-                *(message.session, list((message.unreached or {}).values()), message.transport),
-                warned=message.warned,
-                success=message.success,
-                listener=message.listener,
-            ),
-        )
 
     def _put(self, message: Message, row: Row) -> None:
         """Write a message's row; from then on the log is not needed for it, but as the place where it lies."""

@@ -32,9 +32,9 @@ from mta.dsn.report import Action, Frame, Kind
 from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.qmgr import retry
-from mta.qmgr.active import DELIVERED, FAILED, OVER
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import NEVER_WALL, Journal, Recipient, Row, State
+from mta.qmgr.message import DELIVERED, FAILED, OVER
 from mta.qmgr.original import Original
 from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import Progress

@@ -21,12 +21,12 @@ from typing import NamedTuple
 import msgspec
 
 from mta import log
-from mta.qmgr.active import Aim, Message
 from mta.qmgr.core import COMMIT_OUTCOMES, Core
 from mta.qmgr.filters import Filter, is_empty, matcher
 from mta.qmgr.finding import PAGE_ROWS, Finder, Found, Unread, facts, queue_id
 from mta.qmgr.items import Item
 from mta.qmgr.journal import NEVER_WALL, Row, State
+from mta.qmgr.message import Aim, Message
 from mta.qmgr.refusal import Refusal, Seen, location
 from mta.spool import queueid
 

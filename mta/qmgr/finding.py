@@ -14,10 +14,10 @@ import msgspec
 from mta import envelope as envelopes
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.qmgr.active import Message
 from mta.qmgr.core import Core
 from mta.qmgr.filters import Facts
 from mta.qmgr.journal import IN_HAND, NEVER_WALL, Row, State
+from mta.qmgr.message import Message
 from mta.qmgr.progress import OFFSET_MASK, SEGMENT_SHIFT
 from mta.spool import queueid
 from mta.spool.reader import MessageReader

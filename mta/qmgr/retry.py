@@ -11,7 +11,8 @@ def wait_s(attempts: int, queue: Queue, rng: random.Random, *, asked_s: float = 
     """Seconds until the next attempt after `attempts` of them: the shortest wait, doubled each time, up to the longest.
 
     A destination may have asked for a longer wait, `asked_s`; that, too, is bounded by the longest.
-    A message that was deferred without an attempt (its destination is suspended) waits as after the first.
+    A message that was deferred without an attempt (its destination is suspended) waits as after the first; with its age
+    as `asked_s`, so that a large backlog for a destination that is down is not turned over every few minutes.
     """
     doublings = min(max(attempts - 1, 0), 32)  # beyond, the longest wait was reached long ago
     wait = max(queue.retry_min_s * float(1 << doublings), asked_s) * (1.0 + SPREAD * rng.random())

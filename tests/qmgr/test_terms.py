@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import queuetools
-from queuetools import Sender, bench
+from queuetools import START_WALL, Sender, bench, down
 
 from mta.config import Transport
 from mta.qmgr.core import BATCH_WINDOW, CONNECTION_WINDOW, terms
@@ -52,4 +52,27 @@ def test_each_domain_is_a_destination_where_each_has_a_next_hop(
         queue.answer([job for job in jobs if job.recipients == (1,)], queuetools.down)
         assert queue.core.scheduler.destinations["relay/two.example"].window.size == 4
         assert queue.core.scheduler.destinations["relay/one.example"].window.size == 5
+    sender.close()
+
+
+def test_old_mail_for_a_destination_that_is_down_comes_back_less_often(tmp_path: Path) -> None:
+    sender = Sender(tmp_path)
+    ages_s = {sender.send(b"%d@relay.example" % age_s, wall=START_WALL - age_s): age_s for age_s in (0, 2000, 90_000)}
+    for number in range(10):
+        sender.send(b"first%d@relay.example" % number)
+    sender.commit()
+    with bench(tmp_path) as queue:
+        (first, *jobs) = queue.fetch()
+        queue.answer([first, *jobs], down)
+        queue.fetch()
+        assert queue.core.commit(queue.clock.monotonic())
+        for location, age_s in ages_s.items():
+            row = queue.core.journal.row(location)
+            assert row is not None
+            assert row.due_wall - START_WALL < 340  # these were tried
+            queue.core.active.load(row)
+            queue.core.active.defer_suspended(queue.clock.monotonic())
+            row = queue.core.journal.row(location)
+            assert row is not None
+            assert min(max(300, age_s), 4000) <= row.due_wall - queue.clock.wall() <= min(max(300, age_s) * 1.1, 4000)
     sender.close()
