@@ -111,6 +111,8 @@ def _dns(dns: Dns) -> Iterator[Fault]:
 def _recipients(domains: Domains, tables: dict[str, Table | None]) -> Iterator[Fault]:
     name = domains.recipients
     if not name:
+        if domains.extension:
+            yield ("domains", "extension"), "is of use with domains.recipients only"
         return
     path = ("domains", "recipients")
     if name not in tables:

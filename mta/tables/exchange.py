@@ -3,6 +3,7 @@
 What a reply looks like is the business of a `Reader`; this module has the sockets, and keeps the time.
 """
 
+import select
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -62,8 +63,12 @@ class Exchange:
 
     def _ask(self, request: bytes, make_reader: Callable[[], Reader]) -> Reader:
         while self._idle:  # the server may have closed any of them since
+            connection = self._idle.pop()
+            if not _is_quiet(connection):
+                connection.close()
+                continue
             try:
-                return self._converse(self._idle.pop(), request, make_reader(), is_fresh=False)
+                return self._converse(connection, request, make_reader(), is_fresh=False)
             except _Stale:
                 continue
         return self._converse(self._connect(), request, make_reader(), is_fresh=True)
@@ -103,3 +108,10 @@ class Exchange:
             connection.close()
             raise
         return connection
+
+
+def _is_quiet(connection: Any) -> bool:
+    """Whether nothing came since the last reply: it would be taken for the answer to what is asked next."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)

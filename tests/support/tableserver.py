@@ -42,6 +42,11 @@ class TableServer:
         while self._open:
             self._open.pop().shutdown(socket.SHUT_RDWR)
 
+    def blurt(self, data: bytes) -> None:
+        """Send something that nobody asked for, on all connections."""
+        for connection in self._open:
+            connection.sendall(data)
+
     def __enter__(self) -> "TableServer":
         self._server.start()
         return self

@@ -108,6 +108,15 @@ def test_a_connection_that_misbehaved_is_not_used_again() -> None:
         assert server.connections == 2
 
 
+def test_what_comes_unasked_is_no_answer() -> None:
+    with TableServer(known) as server:
+        table = table_of(server)
+        assert table.get(b"joe@example.org") == b"a value"
+        server.blurt(netstring(b"OK for another"))
+        assert table.get(b"jack@example.org") is None
+        assert server.connections == 2
+
+
 def test_the_wait_for_a_free_connection_is_bounded() -> None:
     with TableServer(answers(b"")) as server:
         table = table_of(server, timeout_s=0.1, connections=1)
