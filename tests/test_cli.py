@@ -255,3 +255,56 @@ def test_reader_that_goes_away(manager: Manager, config: Path) -> None:
     assert done.returncode == 1
     assert not done.stderr
     assert json.loads(done.stdout) == ITEM
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_long_work_shows_how_far_it_is(manager: Manager, config: Path, is_terminal: bool) -> None:
+    """On a terminal, and nowhere else."""
+    done = ipc.Reply([{"count": 1, "missing": [], "unchanged": []}])
+    manager.replies = [*(ipc.Reply(more=True, seen=seen, total=4000) for seen in (1000, 2000)), done]
+    program = "from mta import cli, cli_ask; cli_ask.BAR_AFTER_S = -1; cli.main()"
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", program, "queue", "hold", "--all", "-c", str(config)]
+    with open(os.devnull, "w") as nowhere:
+        errors = theirs if is_terminal else nowhere.fileno()
+        environment = {**os.environ, "TERM": "xterm"}
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT, env=environment, text=True)
+    os.write(theirs, b"end")
+    os.close(theirs)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert (ended.returncode, ended.stdout) == (0, "1 held\n")
+    assert ("2000/4000" in shown) == is_terminal, shown
+    assert ("hold" in shown) == is_terminal
+
+
+@pytest.mark.parametrize(
+    ("words", "request_"),
+    [
+        (["hold", "--domain", "a.example"], ipc.Request("hold", {"domain": ["a.example"]})),
+        (["release", "--state", "held"], ipc.Request("release", {"state": "held"})),
+        (["expire", "5a1", "--older", "1h"], ipc.Request("expire", {"ids": ["5a1"], "older_s": 3600})),
+        (["bounce", "--all"], ipc.Request("bounce", {"all": True})),
+        (["move", "--to", "x{y}", "--all"], ipc.Request("move", {"all": True, "to": "x{y}"})),
+    ],
+)
+def test_orders(manager: Manager, queue: Queue, words: list[str], request_: ipc.Request) -> None:
+    manager.replies = [ipc.Reply([{"count": 3, "missing": [], "unchanged": ["5a1"]}])]
+    done = queue(*words)
+    assert manager.requests == [request_]
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 ")
+    assert done.stderr == "mta: 5a1 stays as it is\n"
+
+
+@pytest.mark.parametrize("words", [["hold"], ["move", "--all"], ["stats", "--limit", "3"], ["hold", "--all", "5a1"]])
+def test_orders_that_are_none(queue: Queue, words: list[str]) -> None:
+    assert queue(*words).returncode == EX_USAGE
+
+
+def test_shape(manager: Manager, queue: Queue) -> None:
+    items = [{"domain": name, "total": 3, "5": 3} for name in ("TOTAL", "a.example")]
+    manager.replies = [ipc.Reply(items)]
+    done = queue("stats", "--by", "domain", "--larger", "1k")
+    assert done.stdout == "domain\ttotal\t5\nTOTAL\t3\t3\na.example\t3\t3\n"
+    assert manager.requests == [ipc.Request("shape", {"by": "domain", "larger_bytes": 1024, "limit": 50})]

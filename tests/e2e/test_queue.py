@@ -1,6 +1,7 @@
 """`mta queue` with real processes: orders, and what they do to mail; the same while mta does not run."""
 
 import json
+import smtplib
 import subprocess
 import sys
 from pathlib import Path
@@ -148,3 +149,22 @@ def test_somebody_else_has_the_queue(server: Server) -> None:
     command(server, "delete", "--all", code=75)
     holder.communicate(b"\n")
     assert ordered(server, "delete", "--all") == 1
+
+
+def test_trace(server: Server) -> None:
+    """The log tells of every step, from the connection to the delivery, a refusal in the session included."""
+    with Sink(server.ports[0]), server:  # type: ignore[attr-defined]
+        with smtplib.SMTP(*server.address) as client:
+            client.ehlo("client.example")
+            client.mail("a@example.com")
+            assert client.rcpt("x@elsewhere.example")[0] == 550
+            assert client.rcpt("user@example.org")[0] == 250
+            queue_id = client.data(b"Subject: x\r\n\r\nx\r\n")[1].decode().split()[-1]
+        server.wait_empty()
+    arguments = [sys.executable, "-m", "mta", "trace", queue_id, "--json", "-c", str(server.config)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [record["event"] for record in records]
+    assert events[0] == "connect"
+    assert sorted(events) == ["connect", "delivered", "disconnect", "queued", "refused"]
+    assert {record["session"] for record in records} == {records[0]["session"]}
