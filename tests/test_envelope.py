@@ -32,6 +32,7 @@ FULL = Envelope(
     binary=True,
     bare_newlines=True,
     require_tls=True,
+    listener="127.0.0.1:25",
 )
 ADDRESSES = st.binary(max_size=30)
 
