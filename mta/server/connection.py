@@ -19,7 +19,19 @@ from mta.server.service import Shared
 from mta.server.stream import DeadlineExceeded, Draining, Stream
 from mta.server.tls_stream import TlsFacts, TlsFailure, TlsStream
 from mta.smtp import replies
-from mta.smtp.events import Content, DataCommand, Message, Recipient, Sender, Signal, Xclient, Xforward
+from mta.smtp.events import (
+    CLOSE,
+    DROPPED,
+    NEED_DATA,
+    START_TLS,
+    Content,
+    DataCommand,
+    Message,
+    Recipient,
+    Sender,
+    Xclient,
+    Xforward,
+)
 from mta.smtp.replies import Reply
 from mta.smtp.session import Session
 from mta.spool import queueid
@@ -169,7 +181,7 @@ class Connection:
         pace = self._pace
         while True:
             event = session.next_event()
-            if event is Signal.NEED_DATA:
+            if event is NEED_DATA:
                 self._flush()
                 if shared.is_draining and self._owes_nothing():
                     raise Draining
@@ -179,16 +191,16 @@ class Connection:
                     return "lost in DATA" if session.is_receiving else "closed by client"
                 pace.received_bytes += count
                 session.receive(shared.view[:count])
-            elif event is Signal.CLOSE:
+            elif event is CLOSE:
                 self._punish()
                 self._log_refusals()
                 self._talk.send_last(session.take_output())
                 if not session.has_quit:
                     self._talk.linger(shared.buffer)
                 return "quit" if session.has_quit else "closed by us"
-            elif event is Signal.DROPPED:
+            elif event is DROPPED:
                 self._drop_content()
-            elif event is Signal.START_TLS:
+            elif event is START_TLS:
                 self._start_tls()
             else:
                 _ANSWERS[type(event)](self, event)

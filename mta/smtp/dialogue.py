@@ -9,7 +9,7 @@ import msgspec
 from mta.smtp import replies
 from mta.smtp.parameters import RcptParameters
 from mta.smtp.replies import Reply
-from mta.smtp.state import State
+from mta.smtp.state import BDAT, CLOSED, CONNECTED, DATA, State
 from mta.smtp.terms import Terms
 from mta.smtp.transaction import NO_RCPT_PARAMETERS, Transaction
 
@@ -77,7 +77,7 @@ class Dialogue:
         self.mails = 0
         self.penalties = 0
         self.refusals: list[Refusal] = []
-        self.state = State.CONNECTED
+        self.state: State = CONNECTED
         self.tls_active = terms.tls == "active"
         self.transaction: Transaction | None = None
         self.helo = b""
@@ -104,7 +104,7 @@ class Dialogue:
     @property
     def has_quit(self) -> bool:
         """Whether the session was closed by the client's QUIT rather than by us."""
-        return self.state is State.CLOSED and self.verb == b"QUIT"
+        return self.state is CLOSED and self.verb == b"QUIT"
 
     @property
     def is_lmtp(self) -> bool:
@@ -114,7 +114,7 @@ class Dialogue:
     @property
     def is_receiving(self) -> bool:
         """Whether a message is coming: content, or the next chunk of it."""
-        return State.BDAT <= self.state <= State.DATA
+        return BDAT <= self.state <= DATA
 
     def move(self) -> None:
         """The command in hand is accepted."""
@@ -147,7 +147,7 @@ class Dialogue:
         if reply.reason:
             self.refusals.append(Refusal(self.verb, self.argument, reply))
         self.transaction = None
-        self.state = State.CLOSED
+        self.state = CLOSED
         self._output.append(reply.wire)
 
     def turn_away(self, reply: Reply) -> None:
@@ -183,7 +183,7 @@ class Dialogue:
         self.transaction = self.proposed = None
         self.helo = b""
         self.extended = False
-        self.state = State.CONNECTED
+        self.state = CONNECTED
         if greet:
             self._output.append(self.terms.greeting.wire)
 

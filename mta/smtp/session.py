@@ -14,14 +14,20 @@ from mta.fastparse import LINE_TOO_LONG, LineSplitter, Unstuffer, parse_command
 from mta.smtp import replies
 from mta.smtp.commands import HANDLERS, parse_chunk
 from mta.smtp.dialogue import Dialogue
-from mta.smtp.events import Content, DataCommand, Event, Message, Signal
+from mta.smtp.events import CLOSE, DROPPED, NEED_DATA, Content, DataCommand, Event, Message
 from mta.smtp.replies import Reply
-from mta.smtp.state import NOT_IMPLEMENTED, NOT_SMTP, State
+from mta.smtp.state import (
+    BDAT,
+    CHUNK,
+    CLOSED,
+    CONNECTED,
+    DATA,
+    NOT_IMPLEMENTED,
+    NOT_SMTP,
+    RCPT,
+    READY,
+)
 from mta.smtp.terms import Terms
-
-NEED_DATA = Signal.NEED_DATA
-CLOSE = Signal.CLOSE
-DROPPED = Signal.DROPPED
 
 
 class Session(Dialogue):
@@ -47,13 +53,13 @@ class Session(Dialogue):
         self._chunk_left = 0  # bytes of it that are to come
         self._chunk_is_last = False
         self._chunk_refusal: list[Reply] = []  # it is read and forgotten, and then answered with these
-        self._chunk_state = State.CONNECTED  # where a refused one leads back to
+        self._chunk_state = CONNECTED  # where a refused one leads back to
 
     # --- input
 
     def receive(self, data: bytes | memoryview) -> None:
         """Take what the network brought. A view must stay valid until `next_event` was called once."""
-        if self.state is State.DATA or self.state is State.CHUNK:
+        if self.state is DATA or self.state is CHUNK:
             self._content = data
         else:
             self._splitter.feed(data)
@@ -61,11 +67,11 @@ class Session(Dialogue):
     def next_event(self) -> Event:
         """Go on with what was received until something has to be asked, told or waited for."""
         while True:
-            if self.state is State.DATA:
+            if self.state is DATA:
                 return self._next_content()
-            if self.state is State.CHUNK:
+            if self.state is CHUNK:
                 event = self._next_of_chunk()
-            elif self.state is State.CLOSED:
+            elif self.state is CLOSED:
                 return CLOSE
             else:
                 line = self._splitter.next_line()
@@ -174,7 +180,7 @@ class Session(Dialogue):
     def _whole(self, content: bytes, unstuffer: Unstuffer) -> Event:
         """The message has come to its end."""
         self._unstuffer = None
-        self.state = State.READY  # the transaction is over, whatever its answer
+        self.state = READY  # the transaction is over, whatever its answer
         if unstuffer.oversize:
             self.refuse_message(replies.R552_TOO_BIG)
             return DROPPED
@@ -190,9 +196,9 @@ class Session(Dialogue):
             return None
         self._chunk_bytes, self._chunk_is_last = chunk
         self._chunk_left = self._chunk_bytes
-        if self.state is State.RCPT:
+        if self.state is RCPT:
             return DataCommand()
-        if self.state is State.BDAT:
+        if self.state is BDAT:
             self._enter_chunk()
         else:
             self._refuse_command(b"BDAT")
@@ -200,7 +206,7 @@ class Session(Dialogue):
 
     def _enter_chunk(self) -> None:
         """The bytes of a chunk come next; some may have come already."""
-        self.state = State.CHUNK
+        self.state = CHUNK
         if self.has_input or not self._chunk_left:
             self._content = self._splitter.take(self._chunk_left)
 
@@ -227,19 +233,19 @@ class Session(Dialogue):
             return self._whole(content, unstuffer)
         if unstuffer.oversize:
             return self._too_big_so_far()
-        self.state = State.BDAT
+        self.state = BDAT
         self._output.append(replies.chunk(self._chunk_bytes).wire)
         return Content(content)
 
     def _refuse_chunk(self, reply: Reply) -> None:
         """Read the chunk in hand and forget it. Without its first chunk a message is none, so its transaction ends."""
         self._chunk_refusal = [reply]
-        if self.state is State.RCPT:
+        if self.state is RCPT:
             assert self.transaction is not None
             if self.is_lmtp and self._chunk_is_last:  # RFC 2033 section 4.2
                 self._chunk_refusal *= len(self.transaction.recipients)
             self.transaction = None
-            self.state = State.READY
+            self.state = READY
         self._chunk_state = self.state
         self._enter_chunk()
 
@@ -256,7 +262,7 @@ class Session(Dialogue):
     def _too_big_so_far(self) -> Event:
         """More chunks would follow: one reply to this one, with LMTP too, and the transaction is over."""
         self._unstuffer = None
-        self.state = State.READY
+        self.state = READY
         self.transaction = None
         self.decline(replies.R552_TOO_BIG)
         return DROPPED

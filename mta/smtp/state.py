@@ -27,6 +27,10 @@ class State(IntEnum):
     CLOSED = auto()  # the last reply is given
 
 
+# The same by names of their own: in Python 3.11 a member costs ten times as much to look up in its class.
+CONNECTED, READY, MAIL, RCPT, BDAT, CHUNK, DATA, CLOSED = State
+
+
 Table = Mapping[State, Mapping[bytes, State | None]]  # None: the state stays
 Refusals = Mapping[State, Mapping[bytes, Reply]]
 
