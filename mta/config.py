@@ -256,8 +256,8 @@ class Bounces(Struct, frozen=True, forbid_unknown_fields=True):
     double: Annotated[
         Literal["drop", "postmaster"],
         Meta(
-            description="failures that the sender cannot be told of, as there is none (the message is a bounce) or no "
-            "route leads there: drop them, or tell postmaster at the first local domain"
+            description="failures of messages with the null sender (bounces): drop them, or tell postmaster at the "
+            "first local domain, also where no route leads to the sender (or else those stay in the queue as failed)"
         ),
     ] = "drop"
     full_bytes: Annotated[

@@ -8,8 +8,10 @@ between the two commits makes notifications twice; none is lost.
 
 Who is told:
 
-- Nobody about a message with the null sender, nor about one whose sender there is no route to. Such failures are
-  dropped, or go to our postmaster (`bounces.double`); when that fails, they are dropped.
+- Nobody about a message with the null sender: such failures are dropped, or go to our postmaster (`bounces.double`);
+  when that fails, they are dropped.
+- Nobody about one whose sender there is no route to. They go to our postmaster in the same way, or stay in the queue as
+  failed: nothing is thrown away for want of a line in the configuration.
 - About a failure, unless NOTIFY of the recipient leaves FAILURE out; about a delay, if `queue.delay_warning_s` is set,
   once a message, under the same condition; about success only where NOTIFY has SUCCESS (RFC 3461 section 4.1).
 
@@ -63,6 +65,7 @@ class _Note(msgspec.Struct):
     recipients: int
     bounce: str  # the queue id of the notification; empty where there is none
     reason: str = ""  # why there is none
+    is_kept: bool = False  # and what failed stays in the queue
 
 
 class Bounces:
@@ -166,6 +169,8 @@ class Bounces:
             if to_others and self._has_route(self._postmaster):
                 return self._report(original, Kind.DOUBLE, self._postmaster, wanted, now_wall)
             reason += ", and no way to the postmaster"
+        if sender:
+            return _Note(Kind.FAILURE, sender, len(wanted), "", reason, is_kept=True)
         self.counts.dropped += 1
         return _Note(Kind.FAILURE, sender, len(wanted), "", reason)
 
@@ -214,6 +219,11 @@ class Bounces:
             else:
                 log.not_bounced(queue_id, row.detail.session, note.to, note.recipients, note.reason)
         left = _left(row)
+        kept = [one for one in row.detail.recipients if one.status == FAILED] if any(n.is_kept for n in notes) else []
+        if kept and not left:
+            detail = msgspec.structs.replace(row.detail, recipients=kept)
+            self._journal.put(msgspec.structs.replace(row, state=State.FAILED, detail=detail), before=State.TELLING)
+            return None
         if not left:
             self._journal.drop(row.location, before=State.TELLING)
             self._progress.drop_row(row.location, row.inline_bytes)
@@ -221,7 +231,7 @@ class Bounces:
                 self._journal.release_body(row.body)
             return None
         warned = row.detail.warned or self._is_late(row, now_wall)
-        detail = msgspec.structs.replace(row.detail, recipients=left, warned=warned)
+        detail = msgspec.structs.replace(row.detail, recipients=left + kept, warned=warned)
         state = State.HELD if row.due_wall == NEVER_WALL else State.WAITING
         waiting = msgspec.structs.replace(row, state=state, detail=detail)
         self._journal.put(waiting, before=State.TELLING)

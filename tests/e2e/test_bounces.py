@@ -62,13 +62,14 @@ def test_refused_recipient_comes_back(tmp_path: Path, hop: str) -> None:
             smtp.sendmail("me@example.org", ["joe@hop.example", "ann@hop.example"], content, ["RET=FULL", "ENVID=abc"])
             smtp.sendmail("me@elsewhere.example", ["joe@hop.example"], content)
         server.wait_empty()
-        assert server.stats()["bounces"] == {"sent": 1, "dropped": 1}
+        assert server.stats()["bounces"] == {"sent": 1, "dropped": 0}
+        assert server.stats()["failed"] == 1, "whom no route leads to cannot be told"
         (file,) = server.delivered()
         with smtplib.SMTP(*server.address) as smtp:
             smtp.sendmail("you@example.org", ["ann@hop.example"], content, rcpt_options=["NOTIFY=SUCCESS"])
         server.wait_empty()
         (relayed,) = set(server.delivered()) - {file}
-        assert server.stats()["failed"] == 0
+        assert server.stats()["failed"] == 1
     assert relayed.parent == server.mail / "example.org" / "you" / "new"
     assert "Action: relayed\n" in relayed.read_text()
     assert f"Remote-MTA: dns; {hop}\n" in relayed.read_text()

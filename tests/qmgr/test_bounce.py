@@ -197,14 +197,25 @@ def test_required_tls_goes_on(tmp_path: Path, sender: Sender) -> None:
         assert message.get_payload(2).get_content_type() == "text/rfc822-headers"
 
 
-@pytest.mark.parametrize("who", [b"", b"me@elsewhere.example"])
-def test_nobody_to_tell(tmp_path: Path, sender: Sender, who: bytes) -> None:
+def test_nobody_is_told_of_a_bounce(tmp_path: Path, sender: Sender) -> None:
     with bench(tmp_path, bounces=TELL) as queue:
-        sender.send(b"joe@relay.example", sender=who, body=BODY)
+        sender.send(b"joe@relay.example", sender=b"", body=BODY)
         sender.commit()
         assert Inbox(queue).work() == []
         assert queue.counts() == (0, 0, 0, 0)
         assert queue.stats()["bounces"] == {"sent": 0, "dropped": 1}
+
+
+def test_what_no_route_can_tell_of_is_kept(tmp_path: Path, sender: Sender) -> None:
+    with bench(tmp_path, bounces=TELL) as queue:
+        sender.send(b"joe@relay.example", sender=b"me@elsewhere.example", body=BODY)
+        sender.commit()
+        assert Inbox(queue).work() == []
+        stats = queue.stats()
+        assert (stats["queued"], stats["failed"]) == (0, 1)
+        assert stats["bounces"] == {"sent": 0, "dropped": 0}
+    with bench(tmp_path, bounces=TELL) as queue:  # and over a restart
+        assert queue.stats()["failed"] == 1
 
 
 @pytest.mark.parametrize("who", [b"", b"me@elsewhere.example"])
