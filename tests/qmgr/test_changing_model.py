@@ -140,8 +140,10 @@ class OrdersMachine(RuleBasedStateMachine):
         self.note(verb, concerned if verb == "hold" or state in (None, "active") else set())
 
     def note(self, verb: str, concerned: set[int]) -> None:
-        if verb == "hold":
+        if verb == "hold":  # what was to expire when a worker is done with it is held instead: the last order counts
             self.held |= concerned
+            self.gone -= concerned
+            self.expired -= concerned
         elif verb == "release":
             self.held -= concerned
         else:
