@@ -34,6 +34,7 @@ class Looker:
     def stats(self) -> Iterator[Item | Seen]:
         """Counts, as of now."""
         core = self._core
+        core.intake.find()  # a worker that has just begun may have accepted mail already
         states = core.journal.states
         waiting = states[State.WAITING] + states[State.TELLING]
         unread = core.intake.unread()

@@ -94,5 +94,5 @@ class Rate:
         self._parts -= count
 
     def ready_at(self) -> float:
-        """When one more may go (monotonic, seconds), if none goes before."""
-        return self._at + max(0.0, 1.0 - self._parts) / self.per_s
+        """When one more may go (monotonic, seconds), if none goes before; by rounding no later than `allowed` says."""
+        return self._at + max(0.0, 1.0 - 5e-7 - self._parts) / self.per_s
