@@ -46,7 +46,6 @@ class Dialogue:
         "mails",
         "may_xclient",
         "may_xforward",
-        "must_wait",
         "next_state",
         "penalties",
         "proposed",
@@ -70,7 +69,6 @@ class Dialogue:
         self.argument = b""
         self.next_state: State | None = None
         self.has_input = False
-        self.must_wait = False  # a HELO session, in which nothing may be pipelined
         self.proposed: Transaction | None = None
         self.proposed_recipient: RcptParameters = NO_RCPT_PARAMETERS
         self.commands = 0
@@ -115,6 +113,11 @@ class Dialogue:
     def is_receiving(self) -> bool:
         """Whether a message is coming: content, or the next chunk of it."""
         return BDAT <= self.state <= DATA
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether nothing may be pipelined: HELO has opened the session, and the listener does not put up with that."""
+        return bool(self.helo) and not self.extended and "helo" in self.terms.refuse_early
 
     def move(self) -> None:
         """The command in hand is accepted."""
@@ -165,7 +168,6 @@ class Dialogue:
             return
         self.helo = name
         self.extended = extended
-        self.must_wait = not extended and "helo" in refuse_early
         self.reset(reply)
 
     def reset(self, reply: Reply) -> None:
@@ -179,7 +181,6 @@ class Dialogue:
 
         `greet` says the greeting again. What counts against the client stays.
         """
-        self.must_wait = False
         self.transaction = self.proposed = None
         self.helo = b""
         self.extended = False

@@ -196,12 +196,12 @@ class Session(Dialogue):
             return None
         self._chunk_bytes, self._chunk_is_last = chunk
         self._chunk_left = self._chunk_bytes
-        if self.state is RCPT:
-            return DataCommand()
-        if self.state is BDAT:
-            self._enter_chunk()
-        else:
+        if b"BDAT" not in self.terms.rules.transitions[self.state]:
             self._refuse_command(b"BDAT")
+        elif self._unstuffer is None:
+            return DataCommand()
+        else:
+            self._enter_chunk()
         return None
 
     def _enter_chunk(self) -> None:
