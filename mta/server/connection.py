@@ -133,7 +133,7 @@ class Connection:
             self._shake_hands(early)
         else:
             early = early or self._early_input()
-            if early and door.refuses_early:
+            if early and "greeting" in door.terms.refuse_early:
                 session.turn_away(replies.R554_EARLY)
             elif early:
                 session.receive(early)
@@ -316,9 +316,11 @@ class Connection:
         session.accept_data()
 
     def _on_content(self, event: Content) -> None:
-        content = self._content
-        assert content is not None
-        content.add(event.data if self._normaliser is None else self._normaliser.feed(event.data))
+        self._add(event.data)
+
+    def _add(self, data: bytes) -> None:
+        assert self._content is not None
+        self._content.add(data if self._normaliser is None else self._normaliser.feed(data))
 
     def _on_message(self, event: Message) -> None:
         session = self._session
@@ -326,7 +328,7 @@ class Connection:
         content = self._content
         assert transaction is not None
         assert content is not None
-        self._on_content(Content(event.data))
+        self._add(event.data)
         if self._normaliser is not None:
             content.add(self._normaliser.finish())
         facts = event.facts

@@ -27,7 +27,6 @@ class Door:
         self.is_tls = listen.tls == "implicit"
         self.client_certificates = listen.client_certificates
         self.normalises = listen.bare_newlines == "normalise"
-        self.refuses_early = "greeting" in listen.refuse_early
         self.proxies = Networks(listen.proxy_protocol)
         self.xclient = Networks(listen.xclient)
         self.xforward = Networks(listen.xforward)

@@ -62,7 +62,7 @@ def run(case: Case, steps: Sequence[bytes | None], *, over_tls: random.Random | 
     """Hold the conversation; `over_tls` has what follows a handshake really go through TLS, in random pieces."""
     door = memory.door(case.settings)
     connection = MemoryConnection(door, waits_for_greeting=False, busy=case.busy)
-    hasty = door.refuses_early and not door.is_tls and bool(steps and steps[0])
+    hasty = "greeting" in door.terms.refuse_early and not door.is_tls and bool(steps and steps[0])
     if not hasty:
         connection.receive(b"")
     pipe: TlsPipe | None = None

@@ -165,7 +165,7 @@ class MemoryConnection:
         if door.is_tls:
             self.in_handshake = True
             self.closed = bool(early)
-        elif early and door.refuses_early:
+        elif early and "greeting" in door.terms.refuse_early:
             session.turn_away(replies.R554_EARLY)
         elif early:
             session.receive(early)
