@@ -92,6 +92,12 @@ def reason(error: ssl.SSLError) -> str:
     return (error.reason or "unknown").lower().replace(" ", "_")
 
 
+def why(error: ssl.SSLError) -> str:
+    """That word, and where a certificate is at fault what about it; nothing in it was chosen by the peer."""
+    detail = getattr(error, "verify_message", "")
+    return f"{reason(error)}: {detail}" if detail else reason(error)
+
+
 def _no_password() -> str:
     """Without this OpenSSL would ask for one on the terminal, and wait."""
     raise PemError("is encrypted; a key that can be read without a password is needed")

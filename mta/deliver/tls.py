@@ -177,7 +177,7 @@ class Session:
                 raise TlsFailure("the handshake does not end") from None
             return False
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise TlsFailure(_why(error)) from None
+            raise TlsFailure(pem.why(error)) from None
         name, _, bits = self._tls.cipher() or ("", "", 0)
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
         self.certificate = self._tls.getpeercert(binary_form=True) or b""
@@ -206,7 +206,7 @@ class Session:
         except ssl.SSLZeroReturnError:
             self.is_over = True
         except ssl.SSLError as error:
-            raise TlsFailure(_why(error)) from None
+            raise TlsFailure(pem.why(error)) from None
         if self._outgoing.pending > UNSENT_BYTES:
             raise TlsFailure("too many key updates")
         return b"".join(pieces)
@@ -218,7 +218,7 @@ class Session:
             while rest:
                 rest = rest[self._tls.write(rest) :]
         except ssl.SSLError as error:
-            raise TlsFailure(_why(error)) from None
+            raise TlsFailure(pem.why(error)) from None
         return self._outgoing.read()
 
     def finish(self, last: bytes) -> bytes:
@@ -229,10 +229,3 @@ class Session:
                 self._tls.unwrap()
             return data + self._outgoing.read()
         return b""
-
-
-def _why(error: ssl.SSLError) -> str:
-    """A word, and where the certificate is at fault what about it; printable, whatever the server sent."""
-    word = pem.reason(error)
-    detail = getattr(error, "verify_message", "")
-    return f"{word}: {detail}" if detail else word

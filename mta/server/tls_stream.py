@@ -14,7 +14,7 @@ import ssl
 from contextlib import suppress
 from typing import NoReturn
 
-from mta.pem import reason
+from mta.pem import why
 from mta.server.openssl import library
 from mta.server.stream import Stream
 from mta.server.tls import ServerSide
@@ -147,7 +147,7 @@ class TlsStream:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
-            self._fail(_why(error))
+            self._fail(why(error))
         return True
 
     def _decrypt(self, view: memoryview, at: int) -> int:
@@ -170,7 +170,7 @@ class TlsStream:
         except ssl.SSLZeroReturnError:
             self._is_over = True
         except ssl.SSLError as error:
-            self._fail(_why(error))
+            self._fail(why(error))
         return at
 
     def _encrypt(self, data: bytes) -> None:
@@ -179,7 +179,7 @@ class TlsStream:
             while sent < len(data):
                 sent += self._tls.write(memoryview(data)[sent:])
         except ssl.SSLError as error:
-            self._fail(_why(error))
+            self._fail(why(error))
 
     def _say_end(self) -> None:
         self._is_silent = True
@@ -213,10 +213,3 @@ class TlsStream:
             client_verified=is_verified,
             resumed=bool(tls.session_reused),
         )
-
-
-def _why(error: ssl.SSLError) -> str:
-    """A word, and where a certificate is at fault a second one, that no client has chosen."""
-    word = reason(error)
-    detail = getattr(error, "verify_message", "")
-    return f"{word}: {detail}" if detail else word
