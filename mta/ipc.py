@@ -24,6 +24,7 @@ PACKET_BYTES = 131072  # largest packet; under the kernel's default buffer of 21
 JOBS_PER_PACKET = 256  # with RECIPIENTS_PER_JOB, keeps a packet of jobs below PACKET_BYTES
 RECIPIENTS_PER_JOB = 64  # and the outcome of a job too, with a text of up to TEXT_BYTES for each
 PASSED, RELAYED = "passed", "relayed"
+DELIVERED, DEFERRED, FAILED = 2, 4, 5  # of `Result.status`: the first digit of RFC 3463 section 2
 TEXT_BYTES = 1024  # longest text of a result
 
 
@@ -56,7 +57,7 @@ class Jobs(msgspec.Struct, frozen=True, array_like=True, tag="jobs"):
 
 
 class Result(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """How one recipient fared: `status` 2 delivered, 4 deferred, 5 failed (the first digit of RFC 3463).
+    """How one recipient fared: `status` is DELIVERED, DEFERRED or FAILED.
 
     `code` is the enhanced status code, `text` one line of printable ASCII for people.
     """

@@ -11,12 +11,8 @@ from typing import Protocol
 from mta import log
 from mta.envelope import Envelope
 from mta.errors import SpoolCorrupt, SpoolError
-from mta.ipc import Job, Outcome, Result
+from mta.ipc import DEFERRED, DELIVERED, FAILED, Job, Outcome, Result
 from mta.spool import queueid
-
-DELIVERED = 2
-DEFERRED = 4
-FAILED = 5
 
 DELIVERED_CODE = "2.0.0"
 

@@ -11,7 +11,8 @@ Exit codes are those of sysexits.h and mean what they mean to Postfix's pipe(8).
 import re
 from collections.abc import Mapping, Sequence
 
-from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, FAILED
+from mta.deliver.attempt import DELIVERED_CODE
+from mta.ipc import DEFERRED, DELIVERED, FAILED
 from mta.smtp.client_reply import printable
 
 PLACEHOLDERS = ("sender", "recipient", "local", "domain", "queue_id", "size")

@@ -17,7 +17,7 @@ from gevent.lock import BoundedSemaphore
 from mta import log
 from mta.config import Transport as Settings
 from mta.deliver import tls
-from mta.deliver.attempt import DEFERRED, FAILED, Work
+from mta.deliver.attempt import Work
 from mta.deliver.endpoint import Target
 from mta.deliver.hosts import Found, Hosts
 from mta.deliver.messages import Messages
@@ -26,6 +26,7 @@ from mta.deliver.peer import Address
 from mta.deliver.relay import Relay
 from mta.dns.stub import Resolver
 from mta.errors import SpoolError
+from mta.ipc import DEFERRED, FAILED
 from mta.smtp.address import AddressError, parse_domain
 from mta.smtp.client import Protocol
 

@@ -3,9 +3,10 @@
 For addresses that no longer are, and for a destination that is to wait while somebody works on it.
 """
 
-from mta.deliver.attempt import DEFERRED, FAILED, Work
+from mta.deliver.attempt import Work
 from mta.deliver.messages import Messages
 from mta.errors import SpoolError
+from mta.ipc import DEFERRED, FAILED
 
 RELAY = "none"  # as the log has it
 

@@ -25,6 +25,7 @@ from mta.deliver.tls import Level, Policy
 from mta.dns.answer import Answer, Status
 from mta.dns.message import Type
 from mta.dns.stub import Resolver
+from mta.ipc import DEFERRED, FAILED
 
 SMTP_PORT = 25
 DEAD_S = 300.0  # tried last for so long
@@ -73,7 +74,7 @@ class Hosts:
         try:
             address = mx.literal(domain)
         except ValueError:
-            return Failure(mx.FAILED, "5.1.2", f"{domain.decode('ascii', 'replace')} is no address literal")
+            return Failure(FAILED, "5.1.2", f"{domain.decode('ascii', 'replace')} is no address literal")
         if address is not None:
             ipv4, ipv6 = ((), (address,)) if ":" in address else ((address,), ())
             hosts = [_Host(Located(Host(0, domain), ipv4, ipv6))]
@@ -94,7 +95,7 @@ class Hosts:
         reason = trouble.get(candidates[0][0], "")
         candidates = [candidate for candidate in candidates if candidate[0] not in trouble]
         if not candidates:
-            return Failure(mx.DEFERRED, "4.7.5", reason)
+            return Failure(DEFERRED, "4.7.5", reason)
         targets = []
         for host, text in mx.dead_last(candidates, self._is_dead):
             targets.append(self._target(host, text, demands[host], is_sure=is_sure or host.name == domain))

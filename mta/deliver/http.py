@@ -15,7 +15,7 @@ from time import monotonic, time
 from gevent.hub import get_hub
 
 from mta.config import Transport as Settings
-from mta.deliver.attempt import DEFERRED, Work
+from mta.deliver.attempt import Work
 from mta.deliver.framing import Chunk
 from mta.deliver.http_connection import HttpConnection, LostConnection, Reply
 from mta.deliver.http_request import Request, form_request, message_requests, retry_after_s, verdict
@@ -24,7 +24,7 @@ from mta.deliver.peer import ConnectError
 from mta.deliver.threads import Ended, Threads
 from mta.endpoint import Url, parse_url
 from mta.errors import ConfigError, SpoolError
-from mta.ipc import Result
+from mta.ipc import DEFERRED, Result
 from mta.smtp.client_reply import printable
 from mta.spool import queueid
 

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, FAILED
+from mta.deliver.attempt import DELIVERED_CODE
 from mta.deliver.command import first_line
 from mta.endpoint import Url
 from mta.envelope import Envelope
+from mta.ipc import DEFERRED, DELIVERED, FAILED
 
 RECIPIENTS_BYTES = 4096  # of the header with the recipients; many servers take no more than 8 KiB for the whole head
 RETRY_AFTER_MAX_S = 31_536_000.0

@@ -19,10 +19,10 @@ from gevent.hub import get_hub
 from gevent.socket import wait_write
 
 from mta import ipc, log
-from mta.deliver.attempt import DEFERRED, Transport, Work
+from mta.deliver.attempt import Transport, Work
 from mta.deliver.recent import Recent
 from mta.errors import IpcError
-from mta.ipc import Job, Outcome, Outcomes
+from mta.ipc import DEFERRED, Job, Outcome, Outcomes
 
 PAUSE_S = 0.008  # between two packets of outcomes
 BACKOFF_MIN_S = 0.02  # a manager that restarts is back within a tenth of a second

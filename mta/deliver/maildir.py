@@ -17,7 +17,7 @@ from contextlib import suppress
 from itertools import count
 from time import time_ns
 
-from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, Work
+from mta.deliver.attempt import DELIVERED_CODE, Work
 from mta.deliver.disk import Disk
 from mta.deliver.fields import envelope_fields
 from mta.deliver.mailbox import Layout, Mailbox, Mailboxes, open_root
@@ -25,7 +25,7 @@ from mta.deliver.messages import Message, Messages
 from mta.deliver.threads import Ended, Threads
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.ipc import Result
+from mta.ipc import DEFERRED, DELIVERED, Result
 
 THREADS = 2  # one writes while the other syncs; more would only make the batches smaller
 BATCH_FILES = 64  # syncs are shared well by then; a file may need four descriptors; not below ipc.RECIPIENTS_PER_JOB

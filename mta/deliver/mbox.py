@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, sleep, time
 
-from mta.deliver.attempt import DEFERRED, DELIVERED, DELIVERED_CODE, Work
+from mta.deliver.attempt import DELIVERED_CODE, Work
 from mta.deliver.disk import Disk
 from mta.deliver.fields import envelope_fields
 from mta.deliver.mailbox import Folders, Layout, open_root
@@ -24,7 +24,7 @@ from mta.deliver.messages import Message, Messages
 from mta.deliver.threads import Ended, Threads
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.ipc import Result
+from mta.ipc import DEFERRED, DELIVERED, Result
 
 THREADS = 2  # one writes while the other syncs
 BATCH = 64  # recipients

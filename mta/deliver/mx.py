@@ -17,9 +17,7 @@ from typing import NamedTuple
 
 from mta.dns.answer import Answer, Status
 from mta.dns.message import Mx
-
-DEFERRED = 4
-FAILED = 5
+from mta.ipc import DEFERRED, FAILED
 
 HOSTS = 20  # of a domain that are looked at; the largest have some 5
 ADDRESSES = 8  # that are tried in an attempt, over all hosts (Postfix: smtp_mx_address_limit, 5)

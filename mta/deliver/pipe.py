@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mta.config import Transport as Settings
-from mta.deliver.attempt import DEFERRED, FAILED, Work
+from mta.deliver.attempt import Work
 from mta.deliver.child import Child
 from mta.deliver.command import Command, first_line, verdict
 from mta.deliver.fields import envelope_fields
@@ -24,7 +24,7 @@ from mta.deliver.mailbox import split
 from mta.deliver.messages import Message, Messages, SpoolMessages
 from mta.deliver.threads import Ended, Threads
 from mta.errors import SpoolError
-from mta.ipc import Result
+from mta.ipc import DEFERRED, FAILED, Result
 from mta.spool import queueid
 
 MEMORY_BYTES = 1048576  # larger messages lie on disk while a command has them

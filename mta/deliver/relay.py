@@ -27,14 +27,14 @@ from gevent.lock import BoundedSemaphore
 
 from mta import log
 from mta.config import Transport as Settings
-from mta.deliver.attempt import DEFERRED, DELIVERED, FAILED, Work
+from mta.deliver.attempt import Work
 from mta.deliver.endpoint import Endpoint, Endpoints, Target
 from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import Address, ConnectError, Connection, connect
 from mta.deliver.tls import PLAIN, Level, fixed
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
-from mta.ipc import PASSED, RELAYED, Result
+from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Result
 from mta.smtp.client import Client, Encryption, Protocol, Step
 from mta.smtp.client_mail import Mail
 

@@ -12,10 +12,10 @@ from gevent.event import AsyncResult
 from gevent.threadpool import ThreadPool
 
 from mta import log
-from mta.deliver.attempt import DEFERRED, Work
+from mta.deliver.attempt import Work
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.ipc import Result
+from mta.ipc import DEFERRED, Result
 
 
 class Ended(NamedTuple):

@@ -16,11 +16,11 @@ import msgspec
 from mta import log
 from mta.config import Queue
 from mta.envelope import Envelope
-from mta.ipc import PASSED, RECIPIENTS_PER_JOB, RELAYED, Job, Outcome, Result
+from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RECIPIENTS_PER_JOB, RELAYED, Job, Outcome, Result
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import Journal, Recipient, Row, State
-from mta.qmgr.message import DEFERRED, DELIVERED, FAILED, OVER, Aim, Counts, Message
+from mta.qmgr.message import OVER, Aim, Counts, Message
 from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
 from mta.qmgr.scheduler import Answer, Scheduler
 from mta.routing import Router

@@ -33,10 +33,11 @@ from mta.dsn import report, templates
 from mta.dsn.report import Action, Frame, Kind
 from mta.envelope import Envelope
 from mta.errors import SpoolError
+from mta.ipc import DELIVERED, FAILED
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
 from mta.qmgr.journal import NEVER_WALL, Journal, Recipient, Row, State
-from mta.qmgr.message import DELIVERED, FAILED, OVER
+from mta.qmgr.message import OVER
 from mta.qmgr.original import Original
 from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import Progress

@@ -4,9 +4,9 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from mta.ipc import DELIVERED, FAILED
 from mta.qmgr.finding import Found, Unread, state_name
 from mta.qmgr.journal import Recipient, Row, State
-from mta.qmgr.message import DELIVERED, FAILED
 from mta.spool import queueid
 
 _ENDS = {DELIVERED: "delivered", FAILED: "failed"}  # of recipients, for good

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import msgspec
 
+from mta.ipc import DELIVERED, FAILED
 from mta.qmgr.journal import Detail, Recipient, Row, State
 from mta.qmgr.progress import SegmentProgress
 
-DELIVERED, DEFERRED, FAILED = 2, 4, 5  # the first digit of RFC 3463 section 2
 OVER = (DELIVERED, FAILED)
 
 
