@@ -7,22 +7,19 @@ itself, and the ratios to dnspython, of least times within the run.
 import sys
 from collections.abc import Callable, Iterator
 from time import monotonic
-from timeit import Timer
-from typing import Any
 
 import dns.flags
 import dns.message
 import dns.rrset
 import pytest
 
+from bench.timing import Benchmark, gathered, in_turn, run
 from mta.dns import name
 from mta.dns.answer import Answer, Status, conclude
 from mta.dns.cache import Cache
 from mta.dns.message import Query, Type, parse
 from mta.dns.settings import Dns
 from mta.dns.stub import Resolver
-
-Benchmark = Any  # pytest-benchmark has no types
 
 TEXT = b"mail-out-17.customers.example.org"
 NAME = name.to_wire(TEXT)
@@ -105,31 +102,20 @@ def figures(least_s: dict[str, float]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def least_s(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
-    """The least time of each case that has run, in seconds; at the end the figures are printed."""
-    found: dict[str, float] = {}
-    yield found
-    if found:
-        with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
-            print("", *figures(found), sep="\n")
+    """The least time of each case that has run, in seconds."""
+    with gathered(request, figures) as found:
+        yield found
 
 
 @pytest.mark.parametrize("title", CASES)
 def test_speed(benchmark: Benchmark, least_s: dict[str, float], title: str) -> None:
     """One case."""
-    benchmark.group = title.partition(":")[0]
-    benchmark(CASES[title])
-    if benchmark.stats is not None:  # absent when benchmarks are disabled
-        least_s[title] = benchmark.stats.stats.min
+    run(benchmark, least_s, title, CASES[title])
 
 
 def main() -> None:
     """Time all cases in turn, five times over, and print the figures."""
-    timers = {title: Timer(case) for title, case in CASES.items()}
-    loops = {title: max(1, timer.autorange()[0] // 20) for title, timer in timers.items()}
-    least_s = dict.fromkeys(CASES, float("inf"))
-    for _ in range(5):
-        for title, timer in timers.items():
-            least_s[title] = min(least_s[title], *(s / loops[title] for s in timer.repeat(3, loops[title])))
+    least_s = in_turn(CASES, 5)
     print(*figures(least_s), sep="\n")
 
 

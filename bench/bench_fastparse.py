@@ -7,11 +7,11 @@ else a machine does can only add to a time. memcpy is `bytes` of a bytearray, al
 import random
 import sys
 from collections.abc import Callable, Iterator
-from timeit import Timer
 from typing import Any
 
 import pytest
 
+from bench.timing import Benchmark, gathered, in_turn, run
 from mta import _fastparse, _fastparse_py, fastparse
 
 LINE = b"The quick brown fox jumps over the lazy dog, and then it does so once again.\r\n"
@@ -24,8 +24,6 @@ HEADER = (
 )
 END = b".\r\n"
 LIMIT_BYTES = 52_428_800
-
-Benchmark = Any  # pytest-benchmark has no types
 
 
 def message(size_bytes: int, *, with_header: bool = True) -> bytes:
@@ -113,31 +111,20 @@ def ratios(least_s: dict[str, float]) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def least_s(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
-    """The least time of each case that has run, in seconds; at the end the ratios are printed."""
-    found: dict[str, float] = {}
-    yield found
-    if found:
-        with request.config.pluginmanager.get_plugin("capturemanager").global_and_fixture_disabled():
-            print("", *ratios(found), sep="\n")
+    """The least time of each case that has run, in seconds."""
+    with gathered(request, ratios) as found:
+        yield found
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_speed(benchmark: Benchmark, least_s: dict[str, float], name: str) -> None:
     """One case."""
-    benchmark.group = name.partition(":")[0]
-    benchmark(CASES[name])
-    if benchmark.stats is not None:  # absent when benchmarks are disabled
-        least_s[name] = benchmark.stats.stats.min
+    run(benchmark, least_s, name, CASES[name])
 
 
 def main() -> None:
     """Time all cases in turn, ten times over, and print the least times and the ratios."""
-    timers = {name: Timer(case) for name, case in CASES.items()}
-    loops = {name: max(1, timer.autorange()[0] // 20) for name, timer in timers.items()}
-    least_s = dict.fromkeys(CASES, float("inf"))
-    for _ in range(10):
-        for name, timer in timers.items():
-            least_s[name] = min(least_s[name], *(s / loops[name] for s in timer.repeat(3, loops[name])))
+    least_s = in_turn(CASES, 10)
     for name, seconds in least_s.items():
         print(f"{name:44s} {seconds * 1e6:10.2f} us")
     print(*ratios(least_s), sep="\n")

@@ -16,9 +16,6 @@ from mta.dns.name import BadName
 UDP_BYTES = 1232
 """Largest response that we take over UDP with EDNS: what fits any path without fragments, which can be forged."""
 
-PLAIN_UDP_BYTES = 512
-"""The same without EDNS (RFC 1035 section 2.3.4)."""
-
 RECORDS = 512
 """Most records in a message. A set of records over a quarter of that is unheard of in mail."""
 

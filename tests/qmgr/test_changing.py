@@ -7,6 +7,7 @@ from queuetools import START_WALL, Bench, FakeClock, Sender, bench, deferred, de
 
 from mta import ipc
 from mta.config import Bounces
+from mta.ipc import Job
 from mta.qmgr import finding
 from mta.qmgr.journal import State
 from mta.qmgr.looking import AGES
@@ -144,21 +145,26 @@ def test_a_deleted_message_that_was_held_in_flight(tmp_path: Path, sender: Sende
         assert not any(queue.core.journal.states.values())
 
 
+def put(queue: Bench, sender: Sender, place: str) -> tuple[int, list[Job]]:
+    """Bring a message to a place; its location, and the jobs that are in flight then."""
+    location = sender.send(b"a@store.example")
+    sender.commit()
+    if place == "active":
+        queue.core.scheduler.leave(queue.WORKER)
+        queue.core.take(queue.clock.monotonic())
+    elif place == "in flight":
+        return location, queue.fetch()
+    elif place != "queued":
+        queue.work(failed if place == "failed" else deferred)
+        if place == "held":
+            order(queue, "hold", all=True)
+    return location, []
+
+
 @pytest.mark.parametrize("place", ["queued", "active", "waiting", "held", "in flight"])
 def test_expire(tmp_path: Path, sender: Sender, place: str) -> None:
     with bench(tmp_path) as queue:
-        location = sender.send(b"a@store.example")
-        sender.commit()
-        jobs = []
-        if place == "active":
-            queue.core.scheduler.leave(queue.WORKER)
-            queue.core.take(queue.clock.monotonic())
-        elif place == "in flight":
-            jobs = queue.fetch()
-        elif place != "queued":
-            queue.work(deferred)
-            if place == "held":
-                order(queue, "hold", all=True)
+        location, jobs = put(queue, sender, place)
         assert order(queue, "expire", domain=["store.example"]) == (1, [], [])
         queue.answer(jobs, deferred)
         assert states(queue) == {location: "failed"}
@@ -184,18 +190,7 @@ def test_expire_spares_what_is_delivered_meanwhile(tmp_path: Path, sender: Sende
 def test_move(tmp_path: Path, sender: Sender, place: str) -> None:
     """From then on it goes by the other transport, also after a restart."""
     with bench(tmp_path) as queue:
-        location = sender.send(b"a@store.example")
-        sender.commit()
-        jobs = []
-        if place == "active":
-            queue.core.scheduler.leave(queue.WORKER)
-            queue.core.take(queue.clock.monotonic())
-        elif place == "in flight":
-            jobs = queue.fetch()
-        elif place != "queued":
-            queue.work(failed if place == "failed" else deferred)
-            if place == "held":
-                order(queue, "hold", all=True)
+        location, jobs = put(queue, sender, place)
         assert order(queue, "move", all=True, to="relay") == ((0 if place == "failed" else 1), [], [])
         assert order(queue, "move", ids=[queueid.text(location)], to="relay")[0] == (1 if place == "failed" else 0)
         queue.answer(jobs, deferred)
