@@ -41,7 +41,7 @@ ALLOWED = {
     "server": (
         *("smtp", "policy", "tables", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
-        *("networks", "newlines", "pem", "tls_facts", "tls_file"),
+        *("networks", "newlines", "pem", "routing", "tls_facts", "tls_file"),
     ),
     "qmgr": ("dsn", "spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (

@@ -293,15 +293,15 @@ class Connection:
             self._session.accept_sender()
 
     def _on_recipient(self, event: Recipient) -> None:
-        chain = self._door.chain
-        reply = chain.recipient(event.local, event.domain).reply
-        if reply is replies.R451_TABLE_DOWN:
-            self._session.decline(reply)  # our fault, not the client's
-        elif reply is not None:
-            self._session.refuse(reply)
+        session = self._session
+        assert session.transaction is not None
+        targets = self._door.recipients.expand(event, session.transaction.sender)
+        if isinstance(targets, tuple):
+            session.accept_recipient(targets[0].address)
+        elif targets.code < 500:
+            session.decline(targets)  # our fault, not the client's
         else:
-            address = event.local + b"@" + event.domain if event.domain else chain.postmaster
-            self._session.accept_recipient(address)
+            session.refuse(targets)
 
     def _on_data(self, event: DataCommand) -> None:
         session = self._session

@@ -4,6 +4,7 @@ from mta.config import Config, Limits, Listen
 from mta.networks import Networks
 from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains
+from mta.server.recipients import Recipients
 from mta.smtp.terms import Bounds, Terms, Tls
 
 
@@ -38,6 +39,7 @@ class Door:
             header_bytes=limits.header_bytes,
             recipients=recipients,
         )
+        self.recipients = Recipients(self.chain, listen.address)
         self.terms = Terms.make(
             config.hostname,
             bounds(limits),

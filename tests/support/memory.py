@@ -188,7 +188,6 @@ class MemoryConnection:
 
     def _answer(self, event: Event) -> None:
         session = self.session
-        chain = self.door.chain
         match event:
             case Signal.DROPPED:
                 self._drop_content()
@@ -197,14 +196,15 @@ class MemoryConnection:
                 self.in_handshake = True
             case Sender():
                 session.accept_sender()
-            case Recipient(local, domain):
-                reply = chain.recipient(local, domain).reply
-                if reply is replies.R451_TABLE_DOWN:
-                    session.decline(reply)
-                elif reply is not None:
-                    session.refuse(reply)
+            case Recipient():
+                assert session.transaction is not None
+                targets = self.door.recipients.expand(event, session.transaction.sender)
+                if isinstance(targets, tuple):
+                    session.accept_recipient(targets[0].address)
+                elif targets.code < 500:
+                    session.decline(targets)
                 else:
-                    session.accept_recipient(local + b"@" + domain if domain else chain.postmaster)
+                    session.refuse(targets)
             case DataCommand():
                 assert session.transaction is not None
                 self._asked += 1
