@@ -5,7 +5,7 @@ spool. Whoever holds the lock is the manager; its predecessor's end is waited fo
 
 The way of a message:
 
-- `intake` follows the shards of the log: the log is the incoming queue. What has not been read costs no memory.
+- `intake` follows the log, `shard` by `shard`: the log is the incoming queue. What has not been read costs no memory.
 - `active` holds the messages in hand, at most `queue.active` of them and five times as many recipients. One message
   becomes a job per destination and `mta.ipc.RECIPIENTS_PER_JOB` recipients.
 - `scheduler` decides which job goes to which delivery worker: in turns over transports and destinations, whose jobs

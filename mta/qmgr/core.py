@@ -8,7 +8,7 @@ import math
 import random
 from pathlib import Path
 
-from mta import log, routing
+from mta import drain, log, routing
 from mta.config import Config, Transport
 from mta.envelope import Envelope
 from mta.errors import SpoolError
@@ -17,7 +17,7 @@ from mta.qmgr.active import ActiveSet
 from mta.qmgr.bounce import Bounces
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
-from mta.qmgr.intake import Consumer, Intake
+from mta.qmgr.intake import Intake
 from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
 from mta.qmgr.lines import Terms
 from mta.qmgr.own import OwnShard
@@ -25,6 +25,7 @@ from mta.qmgr.pacing import INITIAL
 from mta.qmgr.parking import Parking
 from mta.qmgr.progress import Progress, SegmentProgress
 from mta.qmgr.scheduler import Scheduler
+from mta.qmgr.shard import Consumer
 from mta.spool.record import Record
 
 COMMIT_S = 0.1  # between commits while outcomes come in; what a crash can deliver twice is no older than this
@@ -63,6 +64,7 @@ class Core:
         self.clock = clock
         self.settings = config.queue
         self.transports = frozenset(config.transport)
+        self.draining = drain.told(config)
         self.journal = Journal(root / "qmgr" / "journal.db")
         self.progress = Progress(self.journal.segments())
         allowed = {name: terms(transport) for name, transport in config.transport.items()}
