@@ -29,7 +29,7 @@ test: build
 interop: build peers
 	$(BIN)/python -m pytest -m interop
 
-bench: build
+bench: build packages
 	$(BIN)/python -m pytest bench --benchmark-only
 	$(BIN)/python bench/vs_postfix.py
 
@@ -69,10 +69,10 @@ packages:
 	@missing=$$(for name in $(PEERS); do \
 		dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q 'ok installed' || echo $$name; done); \
 	test -z "$$missing" && exit 0; \
-	command -v apt-get >/dev/null || { echo "make interop needs Debian packages:" $$missing >&2; exit 1; }; \
+	command -v apt-get >/dev/null || { echo "Debian packages are needed:" $$missing >&2; exit 1; }; \
 	if test "$$(id -u)" = 0; then sudo=; \
 	elif command -v sudo >/dev/null; then sudo=sudo; \
-	else echo "make interop needs root or sudo to install:" $$missing >&2; exit 1; fi; \
+	else echo "root or sudo is needed to install:" $$missing >&2; exit 1; fi; \
 	echo "installing:" $$missing; \
 	echo "postfix postfix/main_mailer_type select No configuration" | $$sudo debconf-set-selections; \
 	$$sudo apt-get update -qq && \

@@ -13,9 +13,9 @@ MB = 1_000_000
 class Case:
     """One case: the load, what becomes of the mail, how many messages make a round, and the aim.
 
-    `destination` is discard, maildir or relay. A round should last several seconds on either side, so each side has its
-    own number of messages. `speed` is the least ratio of finished messages a second, `cpu` the greatest ratio of CPU
-    time for a message; 0 where nothing is demanded.
+    `destination` is discard, maildir, relay or lmtp. A round should last several seconds on either side, so each side
+    has its own number of messages. `speed` is the least ratio of finished messages a second, `cpu` the greatest ratio
+    of CPU time for a message; 0 where nothing is demanded.
     """
 
     name: str
@@ -50,7 +50,7 @@ CASES = (
         8,
         1 / 10,
     ),
-    Case("maildir", "connections reused, to maildir", SmtpSource(20, 4 * KIB, True), "maildir", 4_000, 20_000, 4),
+    Case("maildir", "connections reused, to maildir", SmtpSource(20, 4 * KIB, True), "maildir", 4_000, 20_000, 5),
     Case(
         "relay",
         "connections reused, relayed over SMTP to smtp-sink",
@@ -59,6 +59,15 @@ CASES = (
         2_000,
         12_000,
         5,
+    ),
+    Case(
+        "lmtp",
+        "connections reused, over LMTP to Dovecot",
+        SmtpSource(20, 4 * KIB, True),
+        "lmtp",
+        2_000,
+        8_000,
+        3,
     ),
     Case("large", "1 MB messages, to discard", SmtpSource(20, MB, False), "discard", 1_000, 3_000, 3),
     Case(

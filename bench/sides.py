@@ -68,30 +68,44 @@ class Sink:
         self.process.wait()
 
 
+class NextHop(Protocol):
+    """Who takes the mail that a side passes on."""
+
+    address: str
+
+    def processes(self) -> list[int]:
+        """Its processes, as of now."""
+
+    def close(self) -> None:
+        """Stop it. Its folder stays."""
+
+
 class PostfixSide:
-    """A private Postfix that discards, stores or relays; delivery is seen in its log (a line "removed" a message)."""
+    """A private Postfix that discards, stores or passes on; its log has a line "removed" for each message delivered."""
 
     def __init__(
-        self, destination: str, sink: Sink | None, parent: Path, settings: Mapping[str, str] | None = None
+        self, destination: str, next_hop: NextHop | None, parent: Path, settings: Mapping[str, str] | None = None
     ) -> None:
         port = free_port()
         self.address = f"{HOST}:{port}"
-        self._postfix = Postfix(port, {**self._settings(destination, sink), **(settings or {})}, parent=parent)
+        self._postfix = Postfix(port, {**self._settings(destination, next_hop), **(settings or {})}, parent=parent)
         self._removed = 0
         self._offset = 0
         self._rest = b""
         self._postfix.start()
 
-    def _settings(self, destination: str, sink: Sink | None) -> dict[str, str]:
+    def _settings(self, destination: str, next_hop: NextHop | None) -> dict[str, str]:
         """The part of main.cf that depends on the case."""
-        if destination == "relay":
-            assert sink is not None
-            host, _, port = sink.address.rpartition(":")
-            return {"relay_domains": DOMAIN, "relayhost": f"[{host}]:{port}", "relay_recipient_maps": ""}
+        transports = {"discard": "discard:", "maildir": "virtual"}
+        if next_hop is not None:
+            host, _, port = next_hop.address.rpartition(":")
+            if destination == "relay":
+                return {"relay_domains": DOMAIN, "relayhost": f"[{host}]:{port}", "relay_recipient_maps": ""}
+            transports["lmtp"] = f"lmtp:inet:{next_hop.address}"
         return {
             "virtual_mailbox_domains": DOMAIN,
             "virtual_mailbox_maps": f"static:{DOMAIN}/user/",
-            "virtual_transport": "virtual" if destination == "maildir" else "discard:",
+            "virtual_transport": transports[destination],
         }
 
     def processes(self) -> list[int]:
@@ -123,15 +137,14 @@ class MtaSide:
     """A whole `mta run` with its defaults; delivery is seen by asking the queue manager, as `mta queue stats` does."""
 
     def __init__(
-        self, destination: str, sink: Sink | None, parent: Path, settings: Mapping[str, Any] | None = None
+        self, destination: str, next_hop: NextHop | None, parent: Path, settings: Mapping[str, Any] | None = None
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mta-", dir=parent))
         transport: dict[str, str] = {"kind": "discard"}
         if destination == "maildir":
             transport = {"kind": "maildir", "path": "mail/{domain}/{local}"}
-        elif destination == "relay":
-            assert sink is not None
-            transport = {"kind": "smtp", "host": sink.address}
+        elif next_hop is not None:
+            transport = {"kind": "lmtp" if destination == "lmtp" else "smtp", "host": next_hop.address}
         self.server = Server(self._folder, {"transport": {"store": transport}, **(settings or {})})
         self.address = f"{HOST}:{self.server.port}"
         self.server.start()

@@ -19,12 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench import cases, certificate, report
 from bench.beside import compare_idle, compare_slow, cut_slow
 from bench.cases import Case
+from bench.dovecot import MailStore
 from bench.environment import describe, ensure_postfix
 from bench.figures import Rounds, idle_figures, postfix_figures, sink_figures, slow_figures
 from bench.measure import Round
 from bench.rounds import alternate, one_round, say, scaled
-from bench.sides import MtaSide, PostfixSide, Side, Sink
+from bench.sides import MtaSide, NextHop, PostfixSide, Side, Sink
 from mta.errors import EX_UNAVAILABLE
+from tests.support import dovecot
 from tests.support.postfix import PostfixUnavailable
 
 # The tables of the report, by the heads of their two columns.
@@ -33,24 +35,32 @@ VS_IDLE = ("without", "with")
 VS_SINK = ("smtp-sink", "mta")
 
 
+def next_hop(case: Case, folder: Path) -> NextHop | None:
+    """Who takes what the sides of a case pass on; `None` where nothing is passed on."""
+    if case.destination == "relay":
+        return Sink()
+    return MailStore(folder) if case.destination == "lmtp" else None
+
+
 def compare(case: Case, options: argparse.Namespace) -> Rounds:
     """One of the cases that both Postfix and mta run."""
     with ExitStack() as stack:
-        sink = stack.enter_context(closing(Sink())) if case.destination == "relay" else None
-        neighbours = sink.processes() if sink else ()
+        hop = next_hop(case, options.folder)
+        if hop is not None:
+            stack.enter_context(closing(hop))
         pair = certificate.make(options.folder) if case.load.starttls else None
         sides: dict[str, tuple[Side, int]] = {}
         if options.only != "mta":
             main_cf = certificate.postfix_settings(pair) if pair else {}
-            postfix = stack.enter_context(closing(PostfixSide(case.destination, sink, options.folder, main_cf)))
+            postfix = stack.enter_context(closing(PostfixSide(case.destination, hop, options.folder, main_cf)))
             sides["postfix"] = (postfix, case.postfix_messages)
         if options.only != "postfix":
             settings = certificate.mta_settings(pair) if pair else {}
-            mta = stack.enter_context(closing(MtaSide(case.destination, sink, options.folder, settings)))
+            mta = stack.enter_context(closing(MtaSide(case.destination, hop, options.folder, settings)))
             sides["mta"] = (mta, case.mta_messages)
 
         def runner(side: Side, messages: int) -> Callable[[int], Round]:
-            return lambda _: one_round(side, case.load, scaled(messages, options), neighbours)
+            return lambda _: one_round(side, case.load, scaled(messages, options), hop.processes() if hop else ())
 
         return alternate({name: runner(*side) for name, side in sides.items()}, options.rounds)
 
@@ -118,6 +128,9 @@ def main() -> int:
         ensure_postfix()
     except PostfixUnavailable as error:
         say(str(error))
+        return EX_UNAVAILABLE
+    if "lmtp" in (options.case or cases.NAMES) and dovecot.missing():
+        say(dovecot.missing())
         return EX_UNAVAILABLE
     with run_folder(options.folder) as options.folder:
         return run(options)

@@ -37,8 +37,8 @@ class Dovecot:
     processes give up root, and must still reach it.
     """
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dovecot-"))
+    def __init__(self, parent: Path | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dovecot-", dir=parent))
         self.folder.chmod(0o755)
         self.port = free_port()
         self._log = self.folder / "log"
@@ -57,9 +57,19 @@ class Dovecot:
 
     def close(self) -> None:
         """Stop it, and remove its folder."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def stop(self) -> None:
+        """Stop it; its folder stays."""
         self._process.terminate()
         self._process.wait()
-        shutil.rmtree(self.folder)
+
+    def processes(self) -> list[int]:
+        """The master process and its children, as of now."""
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
 
     def _listening(self) -> bool:
         if self._process.poll() is not None:
