@@ -7,20 +7,19 @@ attempt touches nothing but memory and a number in the journal's next batch. Som
 """
 
 import itertools
-import math
 import random
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
 from mta import log
 from mta.config import Queue
 from mta.envelope import Envelope
-from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RECIPIENTS_PER_JOB, RELAYED, Job, Outcome, Result
-from mta.qmgr import retry
+from mta.ipc import DEFERRED, DELIVERED, RECIPIENTS_PER_JOB, Job, Outcome, Result
 from mta.qmgr.clock import Clock
-from mta.qmgr.journal import Journal, Recipient, Row, State
-from mta.qmgr.message import OVER, Aim, Counts, Message
+from mta.qmgr.ending import Ending
+from mta.qmgr.journal import Journal, Row, State
+from mta.qmgr.message import OVER, Aim, Message
 from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
 from mta.qmgr.scheduler import Answer, Scheduler
 from mta.routing import Router
@@ -31,8 +30,6 @@ RECIPIENTS_PER_MESSAGE = 5  # the set holds at most this many times its messages
 ASIDE = "4.4.5", "put aside: its destination is slow, and others go first"  # RFC 3463 section 3.5: congestion
 ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up to twice that, if not before
 _FIRST = (0,)
-
-_REASONS = {Aim.EXPIRE: "expired by the administrator", Aim.BOUNCE: "returned by the administrator"}
 
 
 class ActiveSet:
@@ -53,8 +50,6 @@ class ActiveSet:
         """`tells`: senders are told of failures and delays (`mta.qmgr.bounce`)."""
         self.messages: dict[int, Message] = {}
         self.recipients = 0  # of all messages
-        self.counts = Counts()
-        self.due_wall = journal.next_due_wall(after=-math.inf)  # no row is due earlier than this
         self._settings = settings
         self._router = router
         self._scheduler = scheduler
@@ -63,6 +58,8 @@ class ActiveSet:
         self._clock = clock
         self._rng = rng
         self._tells = tells
+        self._ending = Ending(settings, journal, progress, clock, rng, tells=tells)
+        self.counts = self._ending.counts
         self._numbers = itertools.count(1)
 
     def room(self) -> int:
@@ -160,7 +157,7 @@ class ActiveSet:
             if self.is_full():
                 break
         if len(rows) < limit and not self.is_full():
-            self.due_wall = self._journal.next_due_wall(after=now_wall)
+            self._journal.look_ahead(after_wall=now_wall)
         return len(rows)
 
     def discard(self, record: Record, segment: SegmentProgress) -> None:
@@ -183,7 +180,7 @@ class ActiveSet:
             recipient = message.recipients[index]
             transport = self.transport(message.transport, recipient, message.sender, message.listener)
             if transport is None:
-                self._note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
+                self._ending.note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
             else:
                 destination = self._scheduler.destination(transport, message.recipients[index])
                 groups.setdefault((transport, destination), []).append(index)
@@ -216,7 +213,7 @@ class ActiveSet:
             self._take_results(message, job, outcome)
         elif message.success:
             for index in job.recipients:
-                self._note(message, Result(index, DELIVERED, "2.0.0", ""), outcome)
+                self._ending.note(message, Result(index, DELIVERED, "2.0.0", ""), outcome)
         else:
             self.counts.delivered += len(job.recipients)
             if message.unreached is not None:
@@ -232,30 +229,7 @@ class ActiveSet:
         results = {result.recipient: result for result in outcome.results}
         for index in job.recipients:
             result = results.get(index) or Result(index, DEFERRED, "4.3.0", "the delivery worker told no result")
-            self._note(message, result, outcome)
-
-    def _note(self, message: Message, result: Result, outcome: Outcome | None = None) -> None:
-        """Note what became of a recipient; `outcome` is that of the job it was in, where a worker has tried."""
-        index = result.recipient
-        remote, onward = (outcome.remote, outcome.onward) if outcome is not None else ("", "")
-        if message.unreached is None:
-            message.unreached = {}
-        if result.status == DELIVERED:
-            self.counts.delivered += 1
-            message.unreached.pop(index, None)
-            if message.success and onward != PASSED:  # else the next hop tells
-                message.unreached[index] = Recipient(
-                    *(index, message.recipients[index], DELIVERED, result.code, result.text, remote),
-                    relayed=onward == RELAYED,
-                )
-            return
-        status = FAILED if result.status == FAILED else DEFERRED
-        if status == FAILED:
-            self.counts.failed += 1
-        else:
-            self.counts.deferred += 1
-        address = message.recipients[index]
-        message.unreached[index] = Recipient(index, address, status, result.code, result.text, remote)
+            self._ending.note(message, result, outcome)
 
     def defer_suspended(self, now: float) -> int:
         """Defer, without an attempt, what waits for a destination that is down. Returns the number of jobs."""
@@ -264,20 +238,12 @@ class ActiveSet:
             message = self.messages[job.location]
             for index in job.recipients:
                 result = Result(index, DEFERRED, "4.4.1", f"delivery temporarily suspended: {reason}")
-                self._note(message, result)
-                self._log(log.deferred, message, message.recipients[index], job.transport, result)
+                self._ending.note(message, result)
+                self._ending.log(log.deferred, message, message.recipients[index], job.transport, result)
             message.jobs -= 1
             if not message.jobs:
                 self._end(message)
         return len(refused)
-
-    def _log(
-        self, event: Callable[..., None], message: Message, recipient: bytes, transport: str, result: Result
-    ) -> None:
-        """Log what befell a recipient without a delivery worker having a part in it."""
-        delay_s = self._clock.wall() - message.received_wall
-        queue_id = queueid.text(message.queue_id)
-        event(queue_id, message.session, recipient, transport, "", result.code, result.text, delay_s)
 
     def leave(self, worker: int) -> int:
         """A delivery worker is gone: others get its jobs, but for those of recalled messages. Returns how many."""
@@ -302,10 +268,9 @@ class ActiveSet:
                 self._end(message)
                 continue
             due_wall = min(now_wall + ASIDE_S * (1.0 + self._rng.random()), expiry_wall)
-            self.due_wall = min(self.due_wall, due_wall)
             row = message.row(State.WAITING, due_wall, message.attempts)
             row.destination = destination
-            self._put(message, row)
+            self._ending.put(message, row)
             self._forget(message)
 
     # Orders. They walk all jobs, so give them some hundred messages at once.
@@ -336,7 +301,7 @@ class ActiveSet:
                 row = message.row(message.row_state, self._clock.wall(), message.attempts)
                 self._journal.put(row, before=before)
         for message in self._withdraw(messages):
-            self._put(message, message.row(message.row_state, self._clock.wall(), message.attempts))
+            self._ending.put(message, message.row(message.row_state, self._clock.wall(), message.attempts))
 
     def _withdraw(self, messages: Iterable[Message]) -> list[Message]:
         """Take jobs out of their lines. Messages without any left are at their end; returns the others."""
@@ -354,69 +319,9 @@ class ActiveSet:
 
     def _end(self, message: Message) -> None:
         """The last outcome of a round is there."""
-        if message.unreached:
-            self._keep(message, message.unreached)
-        else:
-            self._close(message)
+        self._ending.end(message)
         self._forget(message)
 
     def _forget(self, message: Message) -> None:
         del self.messages[message.location]
         self.recipients -= len(message.recipients)
-
-    def _close(self, message: Message) -> None:
-        """A message is done with: nothing of it is needed any more."""
-        if message.segment is not None:
-            self._progress.settle(message.segment, message.location & OFFSET_MASK)
-        else:
-            self._journal.drop(message.location, before=message.row_state)
-            self._progress.drop_row(message.location, 0 if message.body else message.size_bytes)
-        if message.body:
-            self._journal.release_body(message.body)
-
-    def _keep(self, message: Message, unreached: dict[int, Recipient]) -> None:
-        """Put a message into the journal: to wait, or as failed."""
-        now_wall = self._clock.wall()
-        is_old = retry.is_expired(message.received_wall, now_wall, self._settings)
-        if message.aim in (Aim.EXPIRE, Aim.BOUNCE) or (is_old and message.aim is not Aim.HOLD):
-            self._expire(message, unreached)
-        attempts = message.attempts + 1 if message.tried else message.attempts
-        state, due_wall = State.FAILED, now_wall
-        if any(recipient.status not in OVER for recipient in unreached.values()):
-            state = State.HELD if message.aim is Aim.HOLD else State.WAITING
-            if message.aim is Aim.RETRY:
-                least_s = message.retry_after_s if message.tried else now_wall - message.received_wall
-                due_wall += retry.wait_s(attempts, self._settings, self._rng, asked_s=least_s)
-            if state is State.WAITING:
-                self.due_wall = min(self.due_wall, due_wall)
-        if self._tells and state is not State.HELD and self._has_news(message, unreached, now_wall):
-            state = State.TELLING
-        if message.aim is Aim.BOUNCE:
-            state = State.TELLING
-        self._put(message, message.row(state, due_wall, attempts))
-
-    def _has_news(self, message: Message, unreached: dict[int, Recipient], now_wall: float) -> bool:
-        """Whether there is something to tell the sender."""
-        is_late = not message.warned and retry.is_late(message.received_wall, now_wall, self._settings)
-        return is_late or any(recipient.status in OVER for recipient in unreached.values())
-
-    def _put(self, message: Message, row: Row) -> None:
-        """Write a message's row; from then on the log is not needed for it, but as the place where it lies."""
-        if message.segment is None:
-            self._journal.put(row, before=message.row_state)
-            return
-        self._journal.put(row, before=None)
-        self._progress.add_row(message.location, row.inline_bytes)
-        self._progress.settle(message.segment, message.location & OFFSET_MASK)
-        message.segment = None
-
-    def _expire(self, message: Message, unreached: dict[int, Recipient]) -> None:
-        """The message is too old, or somebody says so: whoever was deferred now has failed."""
-        why = _REASONS.get(message.aim, "delivery time expired")
-        for recipient in unreached.values():
-            if recipient.status not in OVER:
-                text = f"{why}; last: {recipient.code} {recipient.text}" if recipient.text else why
-                result = Result(recipient.index, FAILED, "5.4.7", text)  # RFC 3463 section 3.5
-                recipient.status, recipient.code, recipient.text, recipient.remote = FAILED, result.code, text, ""
-                self.counts.failed += 1
-                self._log(log.failed, message, recipient.address, "", result)

@@ -107,10 +107,10 @@ class Bounces:
         """Whether `write` has something to do."""
         return self._journal.states[State.TELLING] > 0 and now >= self._retry_at
 
-    def write(self, now: float) -> list[Row]:
+    def write(self, now: float) -> None:
         """Write notifications, wait until they are on disk, and let the journal's next batch say so.
 
-        Returns the rows that go on waiting. A failure of the shard is told, and nothing has changed then.
+        A failure of the shard is told, and nothing has changed then.
         """
         rows = self._journal.telling(AT_ONCE)
         now_wall = self._clock.wall()
@@ -131,10 +131,11 @@ class Bounces:
             self._retry_at = now + RETRY_S
             with suppress(SpoolError):  # what was appended must not stay behind for the next who commits
                 self._own.writer().commit()
-            return []
+            return
         finally:
             reader.close()
-        return [left for left in (self._end(row, notes, now_wall) for row, notes in told) if left is not None]
+        for row, notes in told:
+            self._end(row, notes, now_wall)
 
     # One message
 
@@ -211,8 +212,8 @@ class Bounces:
 
     # Afterwards
 
-    def _end(self, row: Row, notes: list[_Note], now_wall: float) -> Row | None:
-        """What was told of a message is on disk: its row, if it goes on waiting."""
+    def _end(self, row: Row, notes: list[_Note], now_wall: float) -> None:
+        """What was told of a message is on disk."""
         queue_id = queueid.text(row.queue_id)
         for note in notes:
             if note.bounce:
@@ -224,19 +225,17 @@ class Bounces:
         if kept and not left:
             detail = msgspec.structs.replace(row.detail, recipients=kept)
             self._journal.put(msgspec.structs.replace(row, state=State.FAILED, detail=detail), before=State.TELLING)
-            return None
+            return
         if not left:
             self._journal.drop(row.location, before=State.TELLING)
             self._progress.drop_row(row.location, row.inline_bytes)
             if row.body:
                 self._journal.release_body(row.body)
-            return None
+            return
         warned = row.detail.warned or self._is_late(row, now_wall)
         detail = msgspec.structs.replace(row.detail, recipients=left + kept, warned=warned)
         state = State.HELD if row.due_wall == NEVER_WALL else State.WAITING
-        waiting = msgspec.structs.replace(row, state=state, detail=detail)
-        self._journal.put(waiting, before=State.TELLING)
-        return waiting
+        self._journal.put(msgspec.structs.replace(row, state=state, detail=detail), before=State.TELLING)
 
 
 def _left(row: Row) -> list[Recipient]:

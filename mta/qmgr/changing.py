@@ -213,21 +213,16 @@ class _Work:
 
     # Rows
 
-    def _put(self, row: Row, before: State) -> None:
-        self._core.journal.put(row, before=before)
-        if row.state is State.WAITING:
-            self._core.active.due_wall = min(self._core.active.due_wall, row.due_wall)
-
     def _hold(self, row: Row) -> None:
         if row.state is State.TELLING:
-            self._put(msgspec.structs.replace(row, due_wall=NEVER_WALL), row.state)
+            self._core.journal.put(msgspec.structs.replace(row, due_wall=NEVER_WALL), before=row.state)
         else:
-            self._put(msgspec.structs.replace(row, state=State.HELD), row.state)
+            self._core.journal.put(msgspec.structs.replace(row, state=State.HELD), before=row.state)
         self._tell("held", [row])
 
     def _release(self, row: Row) -> None:
         state = row.state if row.state is State.TELLING else State.WAITING
-        self._put(msgspec.structs.replace(row, state=state, due_wall=self._since_wall), row.state)
+        self._core.journal.put(msgspec.structs.replace(row, state=state, due_wall=self._since_wall), before=row.state)
         self._tell("released", [row])
 
     def _make_due(self, row: Row) -> None:
@@ -237,12 +232,16 @@ class _Work:
             detail = msgspec.structs.replace(detail, recipients=recipients)
         state = row.state if row.state is State.TELLING else State.WAITING
         due_wall = self._since_wall
-        self._put(msgspec.structs.replace(row, state=state, due_wall=due_wall, detail=detail), row.state)
+        self._core.journal.put(
+            msgspec.structs.replace(row, state=state, due_wall=due_wall, detail=detail), before=row.state
+        )
 
     def _move(self, row: Row) -> None:
         detail = msgspec.structs.replace(row.detail, transport=self._transport)
         due_wall = self._since_wall if row.state is State.WAITING else row.due_wall
-        self._put(msgspec.structs.replace(row, due_wall=due_wall, detail=detail, destination=""), row.state)
+        self._core.journal.put(
+            msgspec.structs.replace(row, due_wall=due_wall, detail=detail, destination=""), before=row.state
+        )
         self._tell("moved", [row], transport=self._transport)
 
     def _delete(self, row: Row) -> None:

@@ -115,7 +115,7 @@ class Core:
             return 0
         cut = self.parking.cut(now)
         room = self.active.room()
-        if self.active.due_wall <= self.clock.wall():
+        if self.journal.due_wall <= self.clock.wall():
             room -= self.settings.active // 10  # kept for messages whose time has come
         return cut + self.intake.read(room, self._consume) + self.active.defer_suspended(now)
 
@@ -150,7 +150,6 @@ class Core:
         self.journal.put(row, before=None)
         self.progress.add_row(row.location, row.inline_bytes)
         self.progress.settle_unread(row.location)
-        self.active.due_wall = min(self.active.due_wall, now_wall)
         return row
 
     def settle(self, now: float) -> int:
@@ -159,7 +158,7 @@ class Core:
             self._bounce(now)
         pending = self.pending()
         if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
-            is_due = self.active.due_wall <= self.clock.wall() and self.active.room() > 0
+            is_due = self.journal.due_wall <= self.clock.wall() and self.active.room() > 0
             if (pending or is_due) and self.commit(now):
                 loaded = self.parking.refill()
                 if is_due and self.active.room() > 0:
@@ -175,8 +174,7 @@ class Core:
 
     def _bounce(self, now: float) -> None:
         """Tell senders what is to be told; the commit that follows says so. Blocks."""
-        for row in self.bounces.write(now):
-            self.active.due_wall = min(self.active.due_wall, row.due_wall)
+        self.bounces.write(now)
         self.intake.look()  # our own shard may be new
 
     def pending(self) -> int:
@@ -224,7 +222,7 @@ class Core:
         if self.pending() or self.bounces.due(now):
             wait = min(wait, self._commit_at - now)
         if self.active.room() > 0:
-            wait = min(wait, max(self.active.due_wall - self.clock.wall(), self._commit_at - now))
+            wait = min(wait, max(self.journal.due_wall - self.clock.wall(), self._commit_at - now))
         if self.parking.is_watching():
             wait = min(wait, shares.LOOK_S)
         wake_at = self.scheduler.next_at()

@@ -141,6 +141,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.states = dict.fromkeys(State, 0)  # rows by state, the batch included
+        self.due_wall = math.inf  # no waiting row is due earlier than this
         self._rows: dict[int, Row | None] = {}  # by location; None: to be deleted
         self._bodies: list[int] = []
         self.unneeded: list[int] = []  # large bodies that nobody needs according to what is on disk
@@ -153,6 +154,7 @@ class Journal:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._prepare()
+            self.look_ahead(after_wall=-math.inf)
         except sqlite3.Error as error:
             raise SpoolError(f"{path}: {error}") from error
 
@@ -180,6 +182,8 @@ class Journal:
         if before is not None:
             self.states[before] -= 1
         self.states[row.state] += 1
+        if row.state is State.WAITING:
+            self.due_wall = min(self.due_wall, row.due_wall)
         self._rows[row.location] = row
 
     def drop(self, location: int, *, before: State) -> None:
@@ -324,6 +328,10 @@ class Journal:
         while (name := self._query(sql, (names[-1] if names else "",))[0][0]) is not None:
             names.append(name)
         return names
+
+    def look_ahead(self, *, after_wall: float) -> None:
+        """Every waiting row that is due by `after_wall` has been taken: see when the next one on disk is."""
+        self.due_wall = self.next_due_wall(after=after_wall)
 
     def next_due_wall(self, *, after: float) -> float:
         """The due time of the first row on disk that waits beyond `after`; infinite when none does."""
