@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mta import config_load, log
+from mta import config_load, log_text
 from mta.cli_ask import Refused, ask
 from mta.cli_options import config_option
 from mta.cli_output import json_option, print_one
@@ -55,11 +55,11 @@ def _facts(queue_id: str, envelope: Envelope) -> dict[str, Any]:
     """The envelope, and what was asked for in notifications where anything was."""
     facts: dict[str, Any] = {
         "id": queue_id,
-        "sender": log.printable(envelope.sender),
-        "recipients": [log.printable(recipient) for recipient in envelope.recipients],
+        "sender": log_text.printable(envelope.sender),
+        "recipients": [log_text.printable(recipient) for recipient in envelope.recipients],
         "received_wall": envelope.received_wall,
         "client": envelope.client,
-        "helo": log.printable(envelope.helo),
+        "helo": log_text.printable(envelope.helo),
         "protocol": envelope.protocol,
         "session": envelope.session,
         "eight_bit": envelope.eight_bit,
@@ -69,9 +69,9 @@ def _facts(queue_id: str, envelope: Envelope) -> dict[str, Any]:
     }
     if envelope.dsn is not None:
         facts["ret"] = envelope.dsn.ret
-        facts["envid"] = log.printable(envelope.dsn.envid)
+        facts["envid"] = log_text.printable(envelope.dsn.envid)
         facts["notify"] = list(envelope.dsn.notify)
-        facts["orcpt"] = [log.printable(address) for address in envelope.dsn.orcpt]
+        facts["orcpt"] = [log_text.printable(address) for address in envelope.dsn.orcpt]
     return facts
 
 
@@ -104,7 +104,7 @@ def _write(pieces: Iterator[bytes]) -> None:
         sys.stdout.buffer.flush()
         return
     for line in lines(pieces):
-        click.echo("\t".join(map(log.printable, line.rstrip(b"\r\n").split(b"\t"))))
+        click.echo("\t".join(map(log_text.printable, line.rstrip(b"\r\n").split(b"\t"))))
 
 
 def lines(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from mta import config_load, log
+from mta import config_load, log_text
 from mta.cli_options import config_option
 from mta.errors import EX_OK
 from mta.tables.key import folded, recipient_keys
@@ -57,7 +57,7 @@ def _ignore(text: str, **fields: object) -> None:
 
 def _print(name: str, key: bytes, value: bytes | None, *, as_json: bool) -> None:
     if not as_json:
-        click.echo(log.printable(value or b""))
+        click.echo(log_text.printable(value or b""))
         return
     text = None if value is None else value.decode("utf-8", "surrogateescape")
     click.echo(json.dumps({"table": name, "key": key.decode("utf-8", "surrogateescape"), "value": text}))

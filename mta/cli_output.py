@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from mta import log
+from mta import log_text
 
 Item = dict[str, Any]
 
@@ -31,7 +31,7 @@ def _as_text(key: str, value: Any) -> str:
         return ", ".join(f"{name} {_nested(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_as_text(key, inner) for inner in value)
-    return log.printable(value if isinstance(value, bytes) else str(value))
+    return log_text.printable(value if isinstance(value, bytes) else str(value))
 
 
 def _nested(value: Any) -> str:

@@ -2,9 +2,7 @@
 
 A line is either logfmt (key=value, values quoted where they must be) or a JSON object; both have the same keys in the
 same order: `time` (UTC), `process` (role/index), `event`, then the queue id and the session id where the event has
-them, then the rest. What a peer sent is escaped, so that no client can forge a line, end one early, or send control
-codes to the terminal of whoever reads it: bytes that are not UTF-8 and characters that cannot be printed become \\xNN
-or \\uNNNN.
+them, then the rest. What a peer sent is escaped (`mta.log_text`).
 
 Lines are gathered and written with one system call, whole, and appended, so that several processes can share a file.
 The first line after a pause of `PAUSE_MS` is written at once; under load every process's loop calls `flush` several
@@ -20,78 +18,18 @@ import traceback
 from collections.abc import Callable
 from time import gmtime, strftime, time
 
-import msgspec
-
 from mta.config import Log
 from mta.log_sink import Sink, log_file, standard_error
+from mta.log_text import json_text, kv_text
 from mta.tls_facts import TlsFacts
 
 PAUSE_MS = 200  # people who watch a quiet log see each line at once; under load this makes 5 writes a second
 PENDING_PIECES = 300  # flushed when this much is pending: 150 lines, about 32 KiB
-TEXT_CHARACTERS = 1024  # longest text of a peer in a line; longer ones are cut
-RARE_CHARACTERS = 16384  # the same for events of processes, which may carry a traceback
-
-# Bytes that need no care in a key=value line (printable, no blank, quote, backslash or equals sign), and in JSON.
-_PLAIN_KV = bytes(code for code in range(33, 127) if code not in b'"\\=')
-_PLAIN_JSON = bytes(code for code in range(32, 127) if code not in b'"\\')
+RARE_CHARACTERS = 16384  # longest text in events of processes, which may carry a traceback
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Values
-
-
-class _Escapes(dict[int, str]):
-    """A `str.translate` table made on demand: what cannot be printed is spelled out."""
-
-    def __missing__(self, code: int) -> str:
-        character = chr(code)
-        if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as "surrogateescape" hands it over
-            escape = f"\\x{code - 0xDC00:02x}"
-        elif character.isprintable():
-            escape = character
-        elif code < 0x100:
-            escape = f"\\x{code:02x}"
-        elif code < 0x10000:
-            escape = f"\\u{code:04x}"
-        else:
-            escape = f"\\U{code:08x}"
-        if len(self) < 4096:  # a peer chooses the characters: the table must not grow with them
-            self[code] = escape
-        return escape
-
-
-_escapes_kv = _Escapes({ord("\\"): "\\\\", ord('"'): '\\"', 10: "\\n", 13: "\\r", 9: "\\t"})
-_escapes_json = _Escapes({ord("\\"): "\\\\", 10: "\\n", 13: "\\r", 9: "\\t"})
-_json_encoder = msgspec.json.Encoder()
-
-
-def _kv_text(value: bytes | str, limit_characters: int = TEXT_CHARACTERS) -> str:
-    """A peer's text as a logfmt value: as it is where it is plain, else in quotes with escapes."""
-    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    if not raw:
-        return '""'
-    if not raw.translate(None, _PLAIN_KV) and len(raw) <= limit_characters:
-        return raw.decode("ascii")
-    return f'"{_decoded(raw, limit_characters).translate(_escapes_kv)}"'
-
-
-def _json_text(value: bytes | str, limit_characters: int = TEXT_CHARACTERS) -> str:
-    """A peer's text as a JSON string, quotes included; what cannot be printed is escaped before JSON's own escapes."""
-    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    if not raw.translate(None, _PLAIN_JSON) and len(raw) <= limit_characters:
-        return f'"{raw.decode("ascii")}"'
-    return _json_encoder.encode(_decoded(raw, limit_characters).translate(_escapes_json)).decode()
-
-
-def _decoded(raw: bytes, limit_characters: int) -> str:
-    text = raw.decode("utf-8", "surrogateescape")
-    return text if len(text) <= limit_characters else text[:limit_characters] + "..."
-
-
-def printable(value: bytes | str) -> str:
-    """A peer's text for a terminal, outside of the log: escaped as there, without quotes, and not cut."""
-    raw = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
-    return raw.decode("utf-8", "surrogateescape").translate(_escapes_json)
 
 
 def _value(value: object) -> str:
@@ -168,7 +106,7 @@ class _State:
 
 
 _state = _State()
-_text: Callable[..., str] = _kv_text  # or _json_text
+_text: Callable[..., str] = kv_text  # or json_text
 
 
 def setup(role: str, index: int, settings: Log) -> None:
@@ -187,7 +125,7 @@ def setup(role: str, index: int, settings: Log) -> None:
     state.kinds = _KINDS_JSON if settings.format == "json" else _KINDS_KV
     state.process = f'Z","process":"{role}/{index}",' if settings.format == "json" else f"Z process={role}/{index} "
     state.tick = state.second = 0
-    _text = _json_text if settings.format == "json" else _kv_text
+    _text = json_text if settings.format == "json" else kv_text
     for event in _Event.all:
         event.shape(state.kinds)
     root = logging.getLogger()
@@ -317,6 +255,19 @@ _FAILED = _Event("failed", **_DEFERRED.fields)
 _REMOVED = _Event("removed", queue="id")
 _BOUNCED = _Event("bounced", queue="id", session="id", bounce="id", kind="id", to="text", recipients="count")
 _NOT_BOUNCED = _Event("not_bounced", queue="id", session="id", to="text", recipients="count", reason="text")
+_TLS_RESULT = _Event(
+    "tls_result",
+    domain="text",
+    policy="id",
+    policy_domain="text",
+    result="id",
+    reason="text",
+    host="text",
+    address="text",
+    own_address="text",
+    policy_text="text",
+    patterns="text",
+)
 
 
 def connect(session: str, client: str, listener: str) -> None:
@@ -428,6 +379,28 @@ def bounced(queue_id: str, session: str, bounce_id: str, kind: str, recipient: b
 def not_bounced(queue_id: str, session: str, sender: bytes, recipients: int, reason: str) -> None:
     """A message has failed for some recipients, and nobody is told; `reason` says why."""
     _emit(_NOT_BOUNCED.template % (queue_id, session, _text(sender), recipients, _text(reason)))
+
+
+def tls_result(
+    domain: str,
+    policy: str,
+    policy_domain: str,
+    result: str,
+    reason: str,
+    *,
+    host: str = "",
+    address: str = "",
+    own_address: str = "",
+    policy_text: str = "",
+    patterns: str = "",
+) -> None:
+    """What came of TLS with a host of a domain, or of the policy that it has for that (`mta.deliver.tls_result`).
+
+    `policy` and `result` are words of RFC 8460 section 4.2 and RFC 8460 section 4.3.
+    """
+    place = (_text(host), _text(address), _text(own_address))
+    arguments = (_text(domain), policy, _text(policy_domain), result, _text(reason), *place)
+    _emit(_TLS_RESULT.template % (*arguments, _text(policy_text), _text(patterns)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta import log
+from mta import log, log_text
 from mta.cli_trace import gather, told
 from mta.config import Log
 from mta.log_reader import LogError, open_log, parse, records
@@ -79,7 +79,7 @@ def test_both_formats_say_the_same(tmp_path: Path) -> None:
         said.append([dict(record, time="") for record in gather([str(tmp_path / style)], "5a1")])
     assert said[0] == said[1]
     assert said[0][3]["size_bytes"] == 2814
-    assert said[0][5]["text"] == log.printable(EVIL)
+    assert said[0][5]["text"] == log_text.printable(EVIL)
 
 
 def test_rotated_and_compressed(file: Path, tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_what_is_logged_is_read_back(tmp_path_factory: pytest.TempPathFactory, t
     log.setup("mta", 0, Log())
     with open_log(str(path)) as file:
         ((_, record),) = records(file, ["5a1"])
-    assert record["text"] == log.printable(text)
+    assert record["text"] == log_text.printable(text)
     assert (record["process"], record["delay_s"], record["relay"]) == ("deliver/1", 1.25, "relay")
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta import log, log_sink
+from mta import log, log_sink, log_text
 from mta.config import Log
 from mta.errors import ConfigError
 from mta.tls_facts import TlsFacts
@@ -30,7 +30,7 @@ def _as_at_first() -> Iterator[None]:
     if log._state.sink is not None:
         log._state.sink.close()
     log._state = log._State()
-    log._text = log._kv_text
+    log._text = log_text.kv_text
     for event in log._Event.all:
         event.shape(log._KINDS_KV)
 
@@ -116,16 +116,16 @@ def test_a_peer_cannot_forge_a_line_nor_control_a_terminal(lines: Callable[[], l
 
 @given(st.binary(max_size=60))
 def test_any_bytes_stay_one_value(data: bytes) -> None:
-    for value in (log._kv_text(data), log._json_text(data)):
+    for value in (log_text.kv_text(data), log_text.json_text(data)):
         assert value.isprintable()
-    assert isinstance(json.loads(log._json_text(data)), str)
-    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"|[^\s"\\=]+', log._kv_text(data))
+    assert isinstance(json.loads(log_text.json_text(data)), str)
+    assert re.fullmatch(r'"(?:[^"\\]|\\.)*"|[^\s"\\=]+', log_text.kv_text(data))
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
 def test_different_bytes_are_shown_differently(one: bytes, other: bytes) -> None:
-    assert (log._kv_text(one) == log._kv_text(other)) == (one == other)
-    assert (log._json_text(one) == log._json_text(other)) == (one == other)
+    assert (log_text.kv_text(one) == log_text.kv_text(other)) == (one == other)
+    assert (log_text.json_text(one) == log_text.json_text(other)) == (one == other)
 
 
 def test_long_texts_are_cut(lines: Callable[[], list[str]]) -> None:
@@ -134,7 +134,7 @@ def test_long_texts_are_cut(lines: Callable[[], list[str]]) -> None:
     log.problem("died", trace="line\n" * 1000 + "the end")
     log.problem("died", trace="line\n" * 10000)
     told = lines()
-    assert len(told[1]) < 3 * 4 * log.TEXT_CHARACTERS
+    assert len(told[1]) < 3 * 4 * log_text.TEXT_CHARACTERS
     assert "the end" in told[2]
     assert len(told[3]) < 2 * log.RARE_CHARACTERS
 
@@ -314,9 +314,9 @@ def test_processes_share_a_file_line_by_line(tmp_path: Path) -> None:
 
 
 def test_printable_text_for_terminals() -> None:
-    assert log.printable(b"a\x1b[0m\xff\n") == r"a\x1b[0m\xff\n"
-    assert log.printable("käse") == "käse"
-    assert os.linesep not in log.printable(os.linesep)
+    assert log_text.printable(b"a\x1b[0m\xff\n") == r"a\x1b[0m\xff\n"
+    assert log_text.printable("käse") == "käse"
+    assert os.linesep not in log_text.printable(os.linesep)
 
 
 def test_before_setup_each_line_goes_to_standard_error_at_once(capfd: pytest.CaptureFixture[str]) -> None:
