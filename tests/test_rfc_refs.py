@@ -57,6 +57,7 @@ RFCS = {
     6698: "DANE: TLSA",
     6840: "DNSSEC: clarifications",
     6891: "DNS: EDNS",
+    6928: "TCP: initial window",
     7504: "521 and 556",
     7505: "Null MX",
     7672: "DANE for SMTP",

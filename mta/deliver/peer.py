@@ -8,9 +8,9 @@ calls `expire` now and then, which shuts an overdue socket down, so that the wai
 message, where a timer for each wait would.
 
 Deadlines: `timeout_s` for each reply, counted anew when a whole reply has come (not when some bytes have, so that
-nobody can stretch it); twice that for the reply to the content (RFC 5321 section 4.5.3.2.6 has ten minutes there and
-five elsewhere); once for the whole handshake of TLS; for sending content `timeout_s` and what `SLOWEST_BYTES_S` makes
-of its size.
+nobody can stretch it); twice that for each once the content has been sent (RFC 5321 section 4.5.3.2.6 has ten minutes
+there and five elsewhere); once for the whole handshake of TLS; for sending content `timeout_s` and what
+`SLOWEST_BYTES_S` makes of its size.
 """
 
 import errno
@@ -152,8 +152,16 @@ class Connection:
             content = normalised(chunks()) if mail.bare_newlines and not mail.binary else chunks()
             self._send_content(content, Chunk(mail.size_bytes) if client.chunked else Stuffer())
         if client.step is Step.READ:
-            self._deadline_at = monotonic() + 2 * self._timeout_s
+            self._extend()
             self._converse()
+
+    def is_quiet(self) -> bool:
+        """Whether the connection can still be used: takes what came since the last mail, without waiting.
+
+        A reply too many would be taken for the answer to the next command, and every other with it.
+        """
+        self._receive()
+        return self.client.step is Step.READY
 
     def _converse(self) -> None:
         """Send and receive while it is the server's turn."""
@@ -239,7 +247,11 @@ class Connection:
         replies = client.replies
         self._take(data)
         if client.replies != replies and client.step is Step.READ:
-            self._deadline_at = monotonic() + self._timeout_s
+            self._extend()
+
+    def _extend(self) -> None:
+        """The time for the next reply begins now."""
+        self._deadline_at = monotonic() + (2 if self.client.is_all_sent else 1) * self._timeout_s
 
     def _take(self, data: bytes) -> None:
         """What was received becomes the client's."""

@@ -5,7 +5,9 @@ common queue; one that finds the queue empty stays open for `IDLE_S` without a g
 closing it.
 
 A reused connection may turn out to be dead. Where the server has not answered the new transaction's MAIL, the mail is
-tried once more on a fresh connection; that is safe, since content is sent only later.
+tried once more on a fresh connection. Mostly no content was sent by then; where it was sent unasked
+(`mta.smtp.client_transaction`) a server that took it all and went without a word gets it twice, as it would an hour
+later.
 
 When a connection cannot be made while others to the same destination work, the destination limits us: the work goes to
 one of the others. When none works, the destination is down: everything that waits for it is deferred at once, and the
@@ -158,6 +160,8 @@ class Relay:
             self._not_verified(work, message, self._endpoint.label)
             return
         if require_tls and courier.connection is not None and not courier.connection.is_verified:
+            self._let_go(courier)
+        if courier.connection is not None and not courier.connection.is_quiet():
             self._let_go(courier)
         reused = courier.connection is not None
         while True:

@@ -17,8 +17,9 @@ then (RFC 3207 section 4.2), and bytes in plain text behind its reply end the co
 them there.
 
 Codes are judged by their first digit (RFC 5321 section 4.2.1). 421 ends the connection wherever it comes. So does
-what no server may say: garbage, 250 to DATA, a reply nobody asked for. Recipients not decided by then are deferred. A
-greeting or an EHLO that is refused is the destination's trouble and not the message's: it defers too.
+what no server may say: garbage, 250 to DATA, a reply nobody asked for, or before it was. Recipients not decided by
+then are deferred. A greeting or an EHLO that is refused is the destination's trouble and not the message's: it defers
+too.
 
 8-bit content goes to a server without 8BITMIME as it is (RFC 6152 would have it converted or returned; servers that
 cannot take it have died out, and a conversion breaks signatures).
@@ -108,6 +109,11 @@ class Client:
         """The server has not answered the current transaction's MAIL: it can be begun again elsewhere."""
         return self._transaction is not None and self._transaction.untouched
 
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether the content of the current transaction is on its way, and only replies are left."""
+        return self._transaction is not None and self._transaction.is_all_sent
+
     def offers(self, keyword: bytes) -> bool:
         """Whether the server announced an extension (upper case)."""
         return keyword in self._keywords
@@ -119,11 +125,16 @@ class Client:
 
     def receive(self, data: bytes) -> None:
         """Take what arrived."""
+        unsaid = self._output
         for reply in self._reader.feed(data):
             if self.step is Step.TLS:
                 self._injected()
                 return
             self.replies += 1
+            if self._output is not unsaid and reply.code != 421:
+                # It came with the one before: taken for the answer to what that made us say, it would leave that out.
+                self._fail(Verdict(DEFERRED, "4.5.0", f"a reply too early: {in_reply(reply, self._expect)}"))
+                return
             if reply.code == 421:  # RFC 5321 section 3.8: the server closes the connection
                 self._fail(Verdict(DEFERRED, reply.enhanced, in_reply(reply, self._expect)))
             else:

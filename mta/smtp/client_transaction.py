@@ -1,8 +1,12 @@
 """One mail's part of a conversation: what is said from MAIL to the last reply, and what becomes of each recipient.
 
 With PIPELINING (RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one
-before. BDAT (`mta.smtp.client_mail` says when) waits for all replies in either case, and is not sent where nobody was
-accepted.
+before. Where content goes by BDAT (`mta.smtp.client_mail` says when) it needs nobody's leave: with PIPELINING, and up
+to `mta.smtp.limits.UNASKED_BYTES`, it goes in the same write as MAIL, and the mail costs one round trip. Larger content
+waits for all replies first, and is not sent where nobody was accepted.
+
+Content that was sent unasked is discarded by a server that has accepted nobody, and refused (RFC 3030 section 2). One
+that takes it all the same is out of step with us: everybody stays refused, and the connection ends.
 
 Codes are judged by their first digit (RFC 5321 section 4.2.1). What no server may say, 250 to DATA say, ends the
 connection; recipients not decided by then are deferred.
@@ -11,7 +15,7 @@ connection; recipients not decided by then are deferred.
 import enum
 from collections.abc import Callable
 
-from mta.smtp import client_mail
+from mta.smtp import client_mail, limits
 from mta.smtp.client_mail import CHUNK, DATA, DEFERRED, DELIVERED, MAIL, RECIPIENT, Keywords, Mail, Verdict
 from mta.smtp.client_reply import Reply
 
@@ -52,6 +56,7 @@ class Transaction:
         "_accepted",
         "_answered",
         "_commands",
+        "_content_is_sent",
         "_mail_accepted",
         "_pipelining",
         "_protocol",
@@ -77,6 +82,7 @@ class Transaction:
         self._verdicts: list[Verdict | None] = [None] * len(mail.recipients)
         self._answered = 0
         self._sent = 0
+        self._content_is_sent = False
         self._commands: client_mail.Commands = []
         self.output = b""
         self.chunked = False
@@ -90,12 +96,13 @@ class Transaction:
         self.chunked = commands[-1][0] is CHUNK
         if reset_due:
             commands.insert(0, (_RESET, b"RSET\r\n"))
-        group = commands[:-1] if self.chunked else commands
+        is_unasked = self.chunked and self._pipelining and mail.size_bytes <= limits.UNASKED_BYTES
+        group = commands[:-1] if self.chunked and not is_unasked else commands
         output = b"".join([line for _, line in group])
         if not output.count(b"\n") == output.count(b"\r") == len(group):
             raise ValueError(f"an address with a line end: {output!r}")
         self._commands = commands
-        self.step = Step.READ
+        self.step = Step.CONTENT if is_unasked else Step.READ
         self.expect = commands[0][0]
         if self._pipelining:
             self.output = output
@@ -113,6 +120,11 @@ class Transaction:
         """The server has not answered MAIL."""
         return self.expect in (_RESET, MAIL)
 
+    @property
+    def is_all_sent(self) -> bool:
+        """Whether all that is left are replies."""
+        return self._content_is_sent
+
     def decide(self, verdict: Verdict) -> None:
         """For everybody who has no verdict yet."""
         self._verdicts = [known or verdict for known in self._verdicts]
@@ -120,8 +132,10 @@ class Transaction:
 
     def content_sent(self) -> None:
         """The content and its end have been sent."""
-        self.expect = _END
+        self._content_is_sent = True
         self.step = Step.READ
+        if self.expect is _CONTENT:
+            self.expect = _END
 
     def answer(self, reply: Reply) -> Verdict | None:
         """Take a reply, 421 excepted. Returns why the connection must end, where it must."""
@@ -138,8 +152,10 @@ class Transaction:
         """A command before the content has its answer, and the transaction goes on."""
         self._answered += 1
         expect = self.expect = self._commands[self._answered][0]
-        if self._sent > self._answered:
-            return  # the next command has been sent
+        if self._sent > self._answered:  # the next command has been sent
+            if expect is CHUNK:
+                self.expect = _END if self._content_is_sent else _CONTENT
+            return
         if expect in (DATA, CHUNK) and not self._accepted:
             self._over(reset_due=self._mail_accepted)
             return
@@ -210,9 +226,14 @@ class Transaction:
     def _on_end(self, reply: Reply) -> Verdict | None:
         if reply.code // 100 == 3:
             return violation(reply, self.expect)
-        if self._protocol is Protocol.SMTP:
+        is_taken = reply.code // 100 == DELIVERED
+        if not self._accepted:  # only content that was sent unasked comes to this
+            if is_taken:
+                return violation(reply, self.expect)
+            self._over(reset_due=self._mail_accepted)
+        elif self._protocol is Protocol.SMTP:
             self.decide(self._verdict(reply))
-            self._over()
+            self._over(reset_due=self.chunked and not is_taken)
         else:  # RFC 2033 section 4.2, RFC 2033 section 4.3: a reply for each accepted recipient, in order
             self._verdicts[self._accepted.pop(0)] = self._verdict(reply)
             if not self._accepted:

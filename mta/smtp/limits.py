@@ -27,3 +27,10 @@ REPLY_LINE_BYTES = 512
 
 MULTILINE_REPLY_LINES = 100
 """Lines of one reply that a client of ours reads before it gives the peer up; more is no reply but a flood."""
+
+UNASKED_BYTES = 65536
+"""Of content that goes behind MAIL and RCPT before their answers are known. Not for fear of a deadlock: whoever sends
+reads as well. What is sent in vain where nobody is accepted is bounded by it, and beyond it there is little to gain: a
+fresh connection carries 14 KiB in its first flight (RFC 6928 section 2), 28 and 57 in the next two, and a receiver with
+Linux's settings lets 64 KiB come before it has to say more; content of that size takes three round trips, and asking
+first makes them four. On a connection that has been used it is one and two."""

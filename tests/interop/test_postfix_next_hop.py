@@ -83,3 +83,23 @@ def test_binary_content_is_not_for_it(postfix: Postfix, relaying: Relaying) -> N
     envelope = msgspec.structs.replace(mail("joe@example.org"), binary=True)
     relaying.messages[1] = FakeMessage(envelope, HEADER + b"\r\n\0\n")
     assert relaying.one() == [(5, "5.6.3")]
+
+
+@pytest.mark.parametrize("size", [1, 60_000, 70_000, 300_000], ids=["one byte", "unasked", "asked", "large"])
+def test_it_discards_what_is_for_nobody(postfix: Postfix, relaying: Relaying, size: int) -> None:
+    """Content that goes along with recipients that are refused; none of it is taken for commands, and mail goes on."""
+    commands = b"RSET\r\nMAIL FROM:<x@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nHa\r\n.\r\n"
+    content = HEADER + b"\r\n" + commands + b"x" * size + b"\r\n"
+    relaying.messages = {
+        1: FakeMessage(mail("joe@elsewhere.example"), content),
+        2: FakeMessage(mail("joe@elsewhere.example", "jim@example.org"), content),
+        3: FakeMessage(mail("jane@example.org"), HEADER + b"\r\nthe last\r\n"),
+    }
+    relaying.use(f"{HOST}:{postfix.port}", concurrency=1)
+    outcomes = relaying.deliver((1, (0,)), (2, (0, 1)), (3, (0,)), (1, (0,)), (3, (0,)))
+    found = [[(result.status, result.code) for result in outcome.results] for outcome in outcomes]
+    refused = (4, "4.7.1")
+    assert found == [[refused], [refused, (2, "2.0.0")], [], [refused], []]
+    contents = stored(postfix, 3)
+    assert sorted(b"the last" in content for content in contents) == [False, True, True]
+    assert all(b"To: <joe" not in content for content in contents)
