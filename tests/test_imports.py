@@ -82,6 +82,9 @@ FORBIDDEN_IN = {
         ("time", "datetime", "random"),
     ),
     "tables.lines": (*GEVENT, "time"),
+    **dict.fromkeys(("tables.answer", "tables.password"), PURE),
+    "tables.threaded": ("time", "datetime", "random"),
+    **dict.fromkeys(("tables.sql", "tables.ldap"), (*GEVENT, "time", "datetime", "random")),
     "qmgr.scheduler": ("time", "datetime", "random"),
     "qmgr.pacing": ("time", "datetime", "random"),
 }

@@ -23,6 +23,12 @@ def folded(key: bytes) -> bytes:
     return _lower(local) + at + domain.lower()
 
 
+def split(key: bytes) -> tuple[bytes, bytes]:
+    """What stands before a key's last @, and behind it; all is before it where there is none."""
+    local, at, domain = key.rpartition(b"@")
+    return (local, domain) if at else (key, b"")
+
+
 def recipient_keys(local: bytes, domain: bytes, extension: bytes) -> Iterator[bytes]:
     """The keys to ask for, in order: the address, the address without its extension, and `@domain`.
 

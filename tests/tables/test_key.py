@@ -2,7 +2,7 @@
 
 import pytest
 
-from mta.tables.key import folded, recipient_keys
+from mta.tables.key import folded, recipient_keys, split
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,18 @@ def test_folded(key: bytes, expected: bytes) -> None:
 )
 def test_recipients(local: bytes, extension: bytes, expected: list[bytes]) -> None:
     assert list(recipient_keys(local, b"example.org", extension)) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (b"joe@example.org", (b"joe", b"example.org")),
+        (b"a@b@c", (b"a@b", b"c")),
+        (b"@c", (b"", b"c")),
+        (b"a@", (b"a", b"")),
+        (b"a", (b"a", b"")),
+        (b"", (b"", b"")),
+    ],
+)
+def test_split(key: bytes, expected: tuple[bytes, bytes]) -> None:
+    assert split(key) == expected
