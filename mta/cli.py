@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_lookup, cli_queue, cli_trace, config_load, log
+from mta import __version__, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
@@ -56,6 +56,7 @@ def check(config_file: str) -> int:
         config = config_load.load(config_file)
         certificates.check(config, config_file)
         faults = [fault for table in config.table.values() for fault in check_file(table)]
+        faults += config_access.check_files([listen.access for listen in config.listen], config.table)
         if faults:
             raise ConfigError(faults)
     except ConfigError as error:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from mta.config_access import Access
 from mta.dns.settings import Dns
 from mta.tables.settings import Table
 
@@ -170,6 +171,13 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
             examples=[{"message_bytes": 10485760, "client_connections": 500}],
         ),
     ] = Limits()  # complete once the configuration is loaded: what was not set here has been taken from [limits]
+    access: Annotated[
+        Access,
+        Meta(
+            description="[listen.access]: what differs from [access] here; an empty text takes a table away",
+            examples=[{"client": "", "sender_unknown": "refuse"}],
+        ),
+    ] = Access()  # likewise, from [access]
 
 
 class Certificate(Struct, frozen=True, forbid_unknown_fields=True):
@@ -416,6 +424,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     processes: Processes = Processes()
     limits: Limits = Limits()
     tls: Tls = Tls()
+    access: Access = Access()
     dns: Dns = Dns()
     queue: Queue = Queue()
     bounces: Bounces = Bounces()

@@ -43,7 +43,7 @@ Networks are written as `192.0.2.0/24` or `2001:db8::/32`, single addresses with
 IPv4, `::/0` all of IPv6. `spool` and `user` cannot be changed by a reload; everything else can.
 
 A `[listen.limits]` belongs to the `[[listen]]` above it and sets for that listener what differs from `[limits]`,
-wherever in the file that stands.
+wherever in the file that stands; likewise `[listen.access]` and `[access]`.
 
 This page is generated from `mta/config.py` by `python -m mta.config_doc`.
 """

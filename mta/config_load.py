@@ -1,8 +1,8 @@
 """Reads a configuration file and checks all of it: every fault is reported at once, with file and line.
 
 `msgspec` stops at the first fault, so tables are taken apart here, field by field, along the structs of `mta.config`;
-what the values mean, singly and together, is then checked by `mta.config_check`, `mta.config_listen` and
-`mta.config_limits`.
+what the values mean, singly and together, is then checked by `mta.config_check`, `mta.config_listen`,
+`mta.config_limits` and `mta.config_access`.
 """
 
 import difflib
@@ -16,6 +16,7 @@ import msgspec
 
 from mta import config_check
 from mta.config import Config
+from mta.config_access import AccessGiven
 from mta.config_limits import LimitsGiven
 from mta.config_lines import Fault, lines_of
 from mta.config_lines import Path as KeyPath
@@ -50,8 +51,9 @@ def parse(text: str, file: str) -> Config:
     parts = reader.fields(Config, data, ())
     unreadable = {path for path, _ in reader.faults}
     limits = LimitsGiven(data, unreadable)
-    parts = limits.overlay(parts)
-    faults = reader.faults + config_check.check(parts, unreadable) + list(limits.check(parts))
+    access = AccessGiven(data, unreadable)
+    parts = access.overlay(limits.overlay(parts))
+    faults = reader.faults + config_check.check(parts, unreadable) + [*limits.check(parts), *access.check(parts)]
     if not faults:
         config = config_check.complete(Config(**parts), Path(file).absolute().parent.resolve())
         faults = config_check.check_whole(config)

@@ -31,6 +31,12 @@ path = "users"
 [table.down]
 kind = "redis"
 host = "unix:nobody"
+[table.senders]
+kind = "inline"
+entries = ["example.com REJECT no more", "good@example.com OK", "<> DEFER", "192.0 dunno"]
+[table.networks]
+kind = "cidr"
+entries = ["192.0.2.0/24 550 5.7.1 no"]
 """
 
 
@@ -77,6 +83,35 @@ def test_recipients_as_json(config: Path, recipient: str, key: str, value: str |
     assert done.returncode == (1 if value is None else EX_OK)
 
 
+@pytest.mark.parametrize(
+    ("stage", "name", "about", "key", "value"),
+    [
+        ("sender", "senders", "Joe+tag@Mail.Example.com", "example.com", "REJECT no more"),
+        ("recipient", "senders", "good@example.com", "good@example.com", "OK"),
+        ("sender", "senders", "<>", "<>", "DEFER"),
+        ("client", "senders", "192.0.2.1", "192.0", "dunno"),
+        ("helo", "senders", "mx.example.com.", "example.com", "REJECT no more"),
+        ("client", "networks", "192.0.2.1", "192.0.2.1", "550 5.7.1 no"),
+        ("sender", "senders", "joe@example.net", "joe@example.net", None),
+    ],
+)
+def test_access_as_json(config: Path, stage: str, name: str, about: str, key: str, value: str | None) -> None:
+    done = mta(config, "table", "get", "--json", "--access", stage, name, about)
+    assert json.loads(done.stdout) == {"table": name, "key": key, "value": value}
+    assert (done.returncode, done.stderr) == (1 if value is None else EX_OK, "")
+
+
+def test_access_with_a_value_that_is_no_action(config: Path) -> None:
+    done = mta(config, "table", "get", "--access", "sender", "users", "joe@example.org")
+    assert done.returncode == EX_OK
+    assert done.stderr == "mta: the value has other characters than printable ASCII; such mail is put off\n"
+
+
+def test_access_is_no_recipient(config: Path) -> None:
+    done = mta(config, "table", "get", "--access", "sender", "--recipient", "users", "joe@example.org")
+    assert done.returncode == EX_USAGE
+
+
 def test_down(config: Path) -> None:
     done = mta(config, "table", "get", "down", "joe")
     assert (done.returncode, done.stdout) == (EX_TEMPFAIL, "")
@@ -86,7 +121,7 @@ def test_down(config: Path) -> None:
 def test_no_such_table(config: Path) -> None:
     done = mta(config, "table", "get", "user", "joe")
     assert done.returncode == EX_USAGE
-    assert "there is no [table.user]; known: users, down" in done.stderr
+    assert "there is no [table.user]; known: users, down, senders, networks" in done.stderr
 
 
 def test_check_reads_the_files(config: Path) -> None:

@@ -39,9 +39,9 @@ ALLOWED = {
     "dns": (),
     "tables": ("smtp.address", "errors", "networks", "endpoint"),
     "server": (
-        *("smtp", "policy", "tables", "spool.writer", "spool.large", "spool.queueid"),
+        *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
-        *("networks", "newlines", "pem", "routing", "tls_facts", "tls_file"),
+        *("config_access", "networks", "newlines", "pem", "routing", "tls_facts", "tls_file"),
     ),
     "qmgr": ("dsn", "spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (

@@ -10,6 +10,7 @@ from typing import Any
 from mta import log
 from mta.errors import SpoolError
 from mta.newlines import Normaliser
+from mta.policy.access import Visit
 from mta.server import entrance, envelopes
 from mta.server.client import Client
 from mta.server.content import IncomingContent
@@ -40,6 +41,9 @@ NEWCOMER_S = 3.0
 """A client has this long to begin its first message while the worker goes down; greeting, EHLO and MAIL take three
 round trips, and each less than a second."""
 
+LAST_WORDS = (421, 521)
+"""Codes that close the connection (RFC 5321 section 3.8, RFC 7504 section 3), which access tables may give."""
+
 PENALTIES = 5
 """Refusals of a pipelined group that are delayed, at most; the group is answered at once, after the sum."""
 
@@ -60,6 +64,7 @@ class Connection:
         "_talk",
         "_tls",
         "_transaction_started_s",
+        "_visit",
         "client",
         "stream",
     )
@@ -76,6 +81,7 @@ class Connection:
         self._network = b""  # that the client is counted with
         self._content: IncomingContent | None = None
         self._normaliser: Normaliser | None = None
+        self._visit: Visit | None = None  # what the access tables are asked in this transaction
         self._messages = 0
         self._started_s = shared.clock.now_s
         self._transaction_started_s = 0.0
@@ -290,14 +296,19 @@ class Connection:
             self._session.refuse(replies.R452_BUSY)
         else:
             self._transaction_started_s = time()
+            helo = self.client.helo or self._session.helo
+            self._visit = self._door.access.begin(client=self.client.host.encode(), helo=helo, sender=event.address)
             self._session.accept_sender()
 
     def _on_recipient(self, event: Recipient) -> None:
         session = self._session
         assert session.transaction is not None
-        targets = self._door.recipients.expand(event, session.transaction.sender)
+        reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
+        targets = reply or self._door.recipients.expand(event, session.transaction.sender)
         if isinstance(targets, tuple):
             session.accept_recipient(targets[0].address)
+        elif targets.code in LAST_WORDS:
+            session.close(targets)
         elif targets.code < 500:
             session.decline(targets)  # our fault, not the client's
         else:

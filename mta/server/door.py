@@ -2,6 +2,7 @@
 
 from mta.config import Config, Limits, Listen
 from mta.networks import Networks
+from mta.policy.access import Access
 from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.server.recipients import Recipients
@@ -19,8 +20,10 @@ class Door:
         *,
         has_tls: bool,
         recipients: KnownRecipients | None = None,
+        access: Access | None = None,
     ) -> None:
-        """`has_tls`: there is a certificate, so that TLS can be offered; `recipients`: who is known in the domains."""
+        """`has_tls`: there is a certificate, so that TLS can be offered; `recipients`: who is known in the domains;
+        `access`: who may send to whom, which without it is everybody to everybody."""
         limits = listen.limits
         self.address = listen.address
         self.hostname = config.hostname.encode()
@@ -31,6 +34,7 @@ class Door:
         self.proxies = Networks(listen.proxy_protocol)
         self.xclient = Networks(listen.xclient)
         self.xforward = Networks(listen.xforward)
+        self.access = access or Access({})
         self.exempt = Networks(limits.client_exempt)
         self.chain = Chain(
             domains,

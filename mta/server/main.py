@@ -21,8 +21,10 @@ from gevent import get_hub
 from mta import fastparse, log
 from mta.child import ChildContext
 from mta.config import Config
+from mta.dns.stub import Resolver
 from mta.errors import EX_OK, MtaError
 from mta.policy.recipient import KnownRecipients, LocalDomains
+from mta.server.access import AccessBook
 from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
 from mta.server.deadlines import Deadlines
@@ -66,8 +68,17 @@ class Worker:
         self._deadlines = Deadlines(self._shared)
         domains = LocalDomains(config.domains.local, config.hostname)
         recipients = _recipients(config)
+        access = AccessBook(config, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
         doors = [
-            Door(listen, config, domains, has_tls=tls.available, recipients=recipients) for listen in config.listen
+            Door(
+                listen,
+                config,
+                domains,
+                has_tls=tls.available,
+                recipients=recipients,
+                access=access.access(listen),
+            )
+            for listen in config.listen
         ]
         crew = Crew()
         ids = session_ids(time(), context.index)

@@ -24,6 +24,13 @@ _RETRY = "Nothing: the sending server tries again by itself."
 _SOFTWARE = "Report it to the makers of the sending program: it does not speak SMTP as RFC 5321 has it."
 
 REASONS: dict[str, Reason] = {
+    "bad-action": Reason(
+        "An access table has a value that is no action. Nobody guesses what it means; the mail is put off.",
+        _RETRY,
+        "The log has an event `problem` with the table, the key and what is wrong. `mta check` finds such values in "
+        "lines and files.",
+        ("access.client", "access.helo", "access.sender", "access.recipient"),
+    ),
     "bare-newline": Reason(
         "A line ended in LF alone, or a CR stood elsewhere than before an LF. In SMTP lines end in CR LF and nothing "
         "else (RFC 5321 section 2.3.8). Servers that disagree about line ends can be made to see two messages where "
@@ -38,6 +45,12 @@ REASONS: dict[str, Reason] = {
         "The size in a BDAT command is missing, no number, or larger than any message can be (RFC 3030 section 2). "
         "Where the next command begins can not be known, so the connection is closed.",
         _SOFTWARE,
+    ),
+    "client-access": Reason(
+        "The table about clients puts off or refuses the address that the mail comes from.",
+        "Ask the administrator of the receiving server; postmaster there takes mail from everybody.",
+        "`mta table get NAME --access client ADDRESS` tells what the table says.",
+        ("access.client",),
     ),
     "client-connections": Reason(
         "As many connections are open from the client's network as are allowed to one.",
@@ -82,6 +95,12 @@ REASONS: dict[str, Reason] = {
         "The header of the message, or a message without an empty line, is longer than is taken.",
         "Send fewer or shorter header fields; long lists of recipients belong in the envelope.",
         settings=("limits.header_bytes",),
+    ),
+    "helo-access": Reason(
+        "The table about HELO names puts off or refuses the name that the client gave for itself.",
+        "Give the sending server the name that the DNS has for its address, and have it say that in EHLO.",
+        "`mta table get NAME --access helo NAME` tells what the table says.",
+        ("access.helo",),
     ),
     "junk-commands": Reason(
         "The session has had too many commands that bring no message (NOOP, RSET, VRFY, HELP, HELO or EHLO again).",
@@ -136,6 +155,13 @@ REASONS: dict[str, Reason] = {
         "The client speaks HTTP. A browser or a proxy was talked into sending mail; the connection is closed at once.",
         "Nothing legitimate does this.",
     ),
+    "null-mx": Reason(
+        "The domain of the envelope sender says in the DNS that it takes no mail (RFC 7505 section 4.2), so nobody "
+        "could be told what became of this message. A forged sender, mostly.",
+        "Send with an address in a domain that takes mail.",
+        "Off by default. A sender for whom the tables say OK is not asked about.",
+        ("access.sender_null_mx", "access.sender"),
+    ),
     "order": Reason(
         "The command has no place here: it came before one that it needs, or where it is not allowed "
         "(RFC 5321 section 4.1.4). The text names what was expected.",
@@ -145,6 +171,12 @@ REASONS: dict[str, Reason] = {
     "parameter": Reason(
         "A parameter of MAIL or RCPT is not offered (555), or its value is wrong or was given twice (501).",
         "Use only parameters whose extension is in the answer to EHLO, and send EHLO, not HELO.",
+    ),
+    "recipient-access": Reason(
+        "The table about recipients puts off or refuses mail for this one.",
+        "Ask the administrator of the receiving server; postmaster there takes mail from everybody.",
+        "`mta table get NAME --access recipient ADDRESS` tells what the table says.",
+        ("access.recipient",),
     ),
     "recipient-syntax": Reason(
         "The recipient is no address, or its domain is no domain (RFC 5321 section 4.1.2).",
@@ -160,6 +192,20 @@ REASONS: dict[str, Reason] = {
         "Check the part behind the @. If it is right, the DNS of that domain names the wrong server (MX).",
         "Add the domain, if it is yours. There is no setting by which others could relay through this server.",
         ("domains.local",),
+    ),
+    "sender-access": Reason(
+        "The table about senders puts off or refuses the envelope sender or its domain.",
+        "Ask the administrator of the receiving server; postmaster there takes mail from everybody.",
+        "`mta table get NAME --access sender ADDRESS` tells what the table says; `<>` is the null sender.",
+        ("access.sender",),
+    ),
+    "sender-domain": Reason(
+        "The domain of the envelope sender has neither MX nor address in the DNS (550), or that can not be found out "
+        "now (450), so nobody could be told what became of this message.",
+        "Correct the address that the sending program gives as envelope sender (bounce address), or the DNS of its "
+        "domain.",
+        "Off by default. A sender for whom the tables say OK is not asked about.",
+        ("access.sender_unknown", "access.sender"),
     ),
     "sender-syntax": Reason(
         "The sender is no address, or its domain is no domain (RFC 5321 section 4.1.2).",
@@ -189,11 +235,14 @@ REASONS: dict[str, Reason] = {
         _SOFTWARE,
     ),
     "table-down": Reason(
-        "Whether the recipient exists can not be found out: the table of recipients does not answer, or its file has "
-        "faults.",
+        "Whether the recipient exists, or whether this mail is wanted, can not be found out: a table does not answer, "
+        "or its file has faults.",
         _RETRY,
         "The log has an event `problem` with the name of the table and why it is down.",
-        ("domains.recipients", "table.timeout_s"),
+        (
+            *("domains.recipients", "access.client", "access.helo", "access.sender", "access.recipient"),
+            "table.timeout_s",
+        ),
     ),
     "timeout": Reason(
         "The client sent nothing, or not all of a command or message, for too long. Under stress less time is given.",

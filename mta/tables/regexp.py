@@ -19,6 +19,12 @@ _PLAIN = re.compile(rb"([^ \t]++)(?:[ \t]++(.*+))?", re.DOTALL)
 _SLASHED = re.compile(rb"/((?:[^/\\]|\\.)++)/(?:[ \t]++(.*+))?", re.DOTALL)
 
 
+def split(text: bytes) -> tuple[bytes, bytes] | None:
+    """Pattern and value of a line, the value empty where there is none; None where it is no such line."""
+    match = (_SLASHED if text.startswith(b"/") else _PLAIN).fullmatch(text)
+    return None if match is None else (match[1], match[2] or b"")
+
+
 class RegexpTable:
     """Patterns and their values, in order."""
 
@@ -34,10 +40,10 @@ class RegexpTable:
     def _take(self, text: bytes) -> str | None:
         if text.startswith((b"!", b"if ", b"if/", b"endif")):
             return "Postfix's !, if and endif are not known here"
-        match = (_SLASHED if text.startswith(b"/") else _PLAIN).fullmatch(text)
-        if match is None:
+        parts = split(text)
+        if parts is None:
             return "a pattern that begins with / must end with one, and only a value may follow"
-        pattern, value = match[1], match[2] or b""
+        pattern, value = parts
         if len(self._patterns) == PATTERNS:
             return f"is one too many; {PATTERNS} patterns are allowed"
         if len(pattern) > PATTERN_BYTES:

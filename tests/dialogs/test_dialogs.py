@@ -77,6 +77,7 @@ def _addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, t
         "processes": {"server": 1},
         "limits": memory.LIMITS,
         "domains": {"local": memory.LOCAL},
+        "table": memory.TABLES,
         "tls": {"certificate": str(pair.certificate), "key": str(pair.key)},
         "listen": [{"address": f"{HOST}:{addresses[key][1]}", **settings} for key, settings in listeners.items()],
     }

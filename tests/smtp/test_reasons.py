@@ -19,6 +19,7 @@ PUBLISHED = {
     *("not-implemented", "not-smtp", "order", "parameter", "recipient-syntax", "recipients", "relay", "sender-syntax"),
     *("session-timeout", "shutdown", "smtputf8", "storage", "syntax", "table-down", "timeout", "tls-required"),
     *("tls-unavailable", "too-big", "too-slow", "unknown-command"),
+    *("bad-action", "client-access", "helo-access", "null-mx", "recipient-access", "sender-access", "sender-domain"),
 }
 CONSTANTS = [
     pytest.param(reply, id=name) for name, reply in vars(replies).items() if isinstance(reply, Reply) and name[0] == "R"

@@ -10,10 +10,15 @@ from typing import Any
 import msgspec
 
 from mta.config import Config, Domains, Listen
+from mta.dns.settings import Dns
+from mta.dns.stub import Resolver
 from mta.envelope import Dsn
 from mta.errors import TableDown
 from mta.newlines import Normaliser
+from mta.policy.access import Visit
 from mta.policy.recipient import KnownRecipients, LocalDomains
+from mta.server.access import AccessBook
+from mta.server.connection import LAST_WORDS
 from mta.server.door import Door
 from mta.smtp import replies
 from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
@@ -21,6 +26,7 @@ from mta.smtp.proxy import ProxyError, ProxyHeader
 from mta.smtp.session import Session
 from mta.smtp.transaction import Transaction
 from mta.tables.key import recipient_keys
+from mta.tables.settings import Table
 
 # The bounds that dialogues are written for; the real server in their tests is configured with the same.
 HOSTNAME = "mx.example.org"
@@ -35,6 +41,32 @@ LIMITS = {
     "errors": ERRORS,
     "soft_errors": ERRORS,
 }
+
+TABLES: dict[str, dict[str, Any]] = {
+    "clients": {"kind": "cidr", "entries": ["127.0.0.0/8 550 not from there"]},
+    "octets": {"kind": "inline", "entries": ["127.0 DEFER"]},
+    "trusted": {"kind": "cidr", "entries": ["127.0.0.1 OK", "0.0.0.0/0 REJECT"]},
+    "cut": {"kind": "inline", "entries": ["127.0.0.1 421 4.7.0 enough of you"]},
+    "names": {"kind": "inline", "entries": ["bad.example REJECT", "good.bad.example DUNNO", "[127.0.0.1] 554 5.7.9"]},
+    "senders": {
+        "kind": "inline",
+        "entries": [
+            "<> 450 no bounces now",
+            "spam@example.com 550 5.7.1 go away",
+            "example.com DUNNO",
+            "com REJECT",
+            "offers@ DEFER not before tomorrow",
+            "friend.test ok",
+        ],
+    },
+    "patterns": {"kind": "regexp", "entries": ["/^bad@/ reject", "/example\\.com$/ DUNNO"]},
+    "closed": {
+        "kind": "inline",
+        "entries": ["closed@example.org REJECT gone", "relay@example.com OK", "trap@ 521 bye"],
+    },
+    "down": {"kind": "file", "path": "/nonexistent/table"},
+}
+"""Tables of [access] that dialogues may name; it is the listener's that does."""
 
 
 def door(
@@ -51,9 +83,26 @@ def door(
     given = dict(settings or {})
     limits = {**LIMITS, **given.pop("limits", {})}
     listen = msgspec.convert({"address": "127.0.0.1:25", **given, "limits": limits}, Listen)
-    config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [])
+    tables = {name: msgspec.convert(table, Table) for name, table in TABLES.items()}
+    config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [], table=tables)
     recipients = KnownRecipients(_Table(known), partial(recipient_keys, extension=b"+")) if known else None
-    return Door(listen, config, domains or LocalDomains(local, HOSTNAME), has_tls=True, recipients=recipients)
+    book = AccessBook(config, _no_resolver, report=_no_report, clock=float)
+    return Door(
+        listen,
+        config,
+        domains or LocalDomains(local, HOSTNAME),
+        has_tls=True,
+        recipients=recipients,
+        access=book.access(listen),
+    )
+
+
+def _no_resolver() -> Resolver:
+    return Resolver(Dns(servers=["127.0.0.1:9"]), float)  # nobody is there
+
+
+def _no_report(text: str, **fields: object) -> None:
+    """Nobody reads it."""
 
 
 class _Table:
@@ -108,6 +157,7 @@ class MemoryConnection:
         self.content_bytes = 0  # of the message that is coming
         self._normaliser: Normaliser | None = None
         self._arrived = False
+        self._visit: Visit | None = None
         if waits_for_greeting:
             self.receive(b"")
 
@@ -194,13 +244,18 @@ class MemoryConnection:
             case Signal.START_TLS:
                 session.say(replies.R220_START_TLS)
                 self.in_handshake = True
-            case Sender():
+            case Sender(address):
+                client = self.host.encode()
+                self._visit = self.door.access.begin(client=client, helo=session.helo, sender=address)
                 session.accept_sender()
             case Recipient():
                 assert session.transaction is not None
-                targets = self.door.recipients.expand(event, session.transaction.sender)
+                reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
+                targets = reply or self.door.recipients.expand(event, session.transaction.sender)
                 if isinstance(targets, tuple):
                     session.accept_recipient(targets[0].address)
+                elif targets.code in LAST_WORDS:
+                    session.close(targets)
                 elif targets.code < 500:
                     session.decline(targets)
                 else:
