@@ -63,6 +63,7 @@ RFCS = {
     6928: "TCP: initial window",
     7504: "521 and 556",
     7505: "Null MX",
+    7671: "DANE: operation",
     7672: "DANE for SMTP",
     8446: "TLS 1.3",
     8460: "TLSRPT",

@@ -5,9 +5,9 @@ one message for some of its recipients by one transport. There is one file a tra
 with `mailbox` for the folders and `disk` for the system calls; `pipe`, with `command` for arguments and exit codes and
 `child` for a run; `mbox`, with `mbox_format` and `mbox_lock`; `http`, with `http_request` for what is posted and
 `http_connection` for how; and `relay` for SMTP and LMTP, with `endpoint` for the address of the next hop, `peer` for a
-connection, `tls` for what may be around it, `framing` for the form that content has on it and `turns` for when it
-sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent` remembers
-what was delivered. `main` joins them.
+connection, `tls` for what may be around it (`dane` and `chain`: whose certificate is good), `framing` for the form that
+content has on it and `turns` for when it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages`
+reads from the spool, `recent` remembers what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard and fail end their jobs on the spot. What blocks, a sync or a command, is for
@@ -51,7 +51,6 @@ Invariants
     not be tried. Nothing of a message that fails half-way stays in a mailbox.
 
 Known limits
-    Of DANE, the usage DANE-TA(2) is not understood: such a record makes TLS a must, with any certificate (`dane`).
     A next hop is verified once a connection, and not again while that is kept. TLS sessions are not resumed.
 
     Messages for SMTP and LMTP are read from the spool in the loop's thread: from memory as long as they are young, and

@@ -1,19 +1,22 @@
 """What TLSA records demand of a server's certificate (RFC 7672), and whether it has it. Pure.
 
-Of the usages, DANE-EE(3) is understood: the record names the server's own certificate, or its key, and that is all that
-counts: neither the name in the certificate nor its dates (RFC 7672 section 3.1.1). The records with PKIX-TA(0) and
-PKIX-EE(1) are not for SMTP (RFC 7672 section 3.1.3). Those with DANE-TA(2) are treated as unusable, too: to build the
-chain to an authority that only the record names is not what Python's `ssl` can be told to do. Where there are records
-and none can be used, TLS is demanded all the same, with any certificate (RFC 7672 section 2.2).
+With the usage DANE-EE(3) a record names the server's own certificate, or its key, and that is all that counts: neither
+the name in the certificate nor its dates (RFC 7672 section 3.1.1). With DANE-TA(2) it names an authority, whose
+certificate the server sends along, unless the whole of it stands in the record: that has to vouch for the server's own
+certificate, which has to be for the name that has the records, or for the domain that mail is for, and dates count
+(RFC 7672 section 3.2.2; `mta.deliver.chain`). One record that fits is enough; DANE-EE, which costs less, goes first.
+
+The records with PKIX-TA(0) and PKIX-EE(1) are not for SMTP (RFC 7672 section 3.1.3). Where there are records and none
+can be used, TLS is demanded all the same, with any certificate (RFC 7672 section 2.2).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from mta.dns.message import Tlsa
 
-DANE_EE = 3
+DANE_TA, DANE_EE = 2, 3
 CERTIFICATE, PUBLIC_KEY = 0, 1  # selectors
 EXACT, SHA_256, SHA_512 = 0, 1, 2  # matching types
 RECORDS = 32  # of one host that are looked at; those that change their keys have some four
@@ -25,21 +28,39 @@ _SEQUENCE, _VERSION = 0x30, 0xA0
 class Demand(NamedTuple):
     """What a host's records demand: TLS as `name`, with a certificate that one of the `records` matches.
 
-    Without records any certificate will do.
+    Without records any certificate will do. `others` are names that count for an authority's certificates, besides.
     """
 
     name: bytes
     records: tuple[Tlsa, ...]
+    others: tuple[bytes, ...] = ()
 
 
-def usable(records: Iterable[Tlsa]) -> tuple[Tlsa, ...]:
-    """Those records that can be used, in their order."""
-    return tuple(record for record in records if _is_usable(record))[:RECORDS]
+def usable(records: Iterable[Tlsa], *, with_anchors: bool = True) -> tuple[Tlsa, ...]:
+    """Those records that can be used, in their order; of those with DANE-TA none unless `with_anchors`."""
+    usages = (DANE_TA, DANE_EE) if with_anchors else (DANE_EE,)
+    return tuple(record for record in records if record.usage in usages and _is_usable(record))[:RECORDS]
 
 
 def is_matched(records: Iterable[Tlsa], certificate: bytes) -> bool:
-    """Whether a certificate (DER) is what one of these usable records names."""
-    return any(_matches(record, certificate) for record in records)
+    """Whether a certificate (DER) is what one of these usable records names by DANE-EE."""
+    return any(record.usage == DANE_EE and _matches(record, certificate) for record in records)
+
+
+def has_anchors(records: Iterable[Tlsa]) -> bool:
+    """Whether one of the records has DANE-TA."""
+    return any(record.usage == DANE_TA for record in records)
+
+
+def anchors(records: Sequence[Tlsa], certificates: Sequence[bytes]) -> list[bytes]:
+    """The authorities that usable records name by DANE-TA, as far as they are known.
+
+    Found among the `certificates` (DER) that the server sent, its own, the first, apart; and in the records themselves.
+    """
+    named = [record for record in records if record.usage == DANE_TA]
+    found = [one for one in certificates[1:] if any(_matches(record, one) for record in named)]
+    whole = [record.data for record in named if record.selector == CERTIFICATE and record.matching == EXACT]
+    return list(dict.fromkeys(found + whole))
 
 
 def public_key(certificate: bytes) -> bytes:
@@ -61,11 +82,21 @@ def public_key(certificate: bytes) -> bytes:
 
 
 def _is_usable(record: Tlsa) -> bool:
-    if record.usage != DANE_EE or record.selector not in (CERTIFICATE, PUBLIC_KEY):
+    if record.selector not in (CERTIFICATE, PUBLIC_KEY):
         return False
     if record.matching == EXACT:
-        return bool(record.data)
+        return bool(record.data) and (record.usage == DANE_EE or _is_whole(record))
     return len(record.data) == _DIGEST_BYTES.get(record.matching, -1)
+
+
+def _is_whole(record: Tlsa) -> bool:
+    """Whether the data could be a certificate, or a key."""
+    try:
+        if record.selector == CERTIFICATE:
+            public_key(record.data)
+        return _element(record.data, 0, len(record.data))[2] == len(record.data)
+    except ValueError:
+        return False
 
 
 def _matches(record: Tlsa, certificate: bytes) -> bool:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import gevent
 
-from mta.deliver import dane, mx
+from mta.deliver import chain, dane, mx
 from mta.deliver.endpoint import Target
 from mta.deliver.mx import Failure, Host, Located
 from mta.deliver.peer import Address
@@ -86,7 +86,7 @@ class Hosts:
             if isinstance(chosen, Failure):
                 return chosen
             locating = [gevent.spawn(self._locate, host, is_signed=is_sure) for host in chosen]
-            hosts = [one.get() for one in locating]
+            hosts = [_for_domain(one.get(), domain, answer.canonical) for one in locating]
         candidates = mx.addresses(domain, [one.located for one in hosts], self._is_own)
         if isinstance(candidates, Failure):
             return candidates
@@ -96,10 +96,12 @@ class Hosts:
         candidates = [candidate for candidate in candidates if candidate[0] not in trouble]
         if not candidates:
             return Failure(DEFERRED, "4.7.5", reason)
+        # A certificate that is good for one domain need not be for another that has the same hosts.
+        alone = domain if any(demand and demand.others for demand in demands.values()) else b""
         targets = []
         for host, text in mx.dead_last(candidates, self._is_dead):
             targets.append(self._target(host, text, demands[host], is_sure=is_sure or host.name == domain))
-        return Found((is_sure, *sorted({host for host, _ in candidates})), targets)
+        return Found((is_sure, alone, *sorted({host for host, _ in candidates})), targets)
 
     def failed(self, address: Address) -> None:
         """There is no connection to this one, or none that takes mail."""
@@ -143,7 +145,7 @@ class Hosts:
             if answer.status is Status.FAILED:
                 return _Host(located, trouble=_untold("TLSA records", one, answer.reason))
             if answer.status is Status.OK and answer.authentic:
-                return _Host(located, dane.Demand(one, dane.usable(answer.records)))
+                return _Host(located, dane.Demand(one, dane.usable(answer.records, with_anchors=chain.is_available())))
         return _Host(located)
 
     def _target(self, host: Host, text: str, demand: dane.Demand | None, *, is_sure: bool) -> Target:
@@ -160,6 +162,13 @@ class Hosts:
 
     def _is_dead(self, text: str) -> bool:
         return bool(self._dead) and self._dead.get(self._address(text), 0.0) > monotonic()
+
+
+def _for_domain(host: _Host, domain: bytes, canonical: bytes) -> _Host:
+    """A host whose authority may vouch for it by the name of its domain, or of what that is an alias for, as well."""
+    if host.demand is None or not dane.has_anchors(host.demand.records):
+        return host
+    return host._replace(demand=host.demand._replace(others=(domain, canonical.lower())))
 
 
 def _untold(what: str, name: bytes, reason: str) -> str:

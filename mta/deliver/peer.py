@@ -120,7 +120,7 @@ class Connection:
                     raise TlsFailure("timed out" if self.expired else "closed in the handshake")
         except OSError as error:
             raise TlsFailure(error.strerror or repr(error)) from None
-        tls.check(session.certificate)
+        tls.check(session)
         self._tls = session
         self._deadline_at = monotonic() + self._timeout_s
 

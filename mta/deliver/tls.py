@@ -16,7 +16,7 @@ import msgspec
 
 from mta import pem
 from mta.config import Transport as Settings
-from mta.deliver import dane
+from mta.deliver import chain, dane
 from mta.dns.message import Tlsa
 from mta.endpoint import Unix, parse_next_hop
 from mta.errors import ConfigError, PeerError
@@ -56,24 +56,33 @@ class Policy(msgspec.Struct, frozen=True):
     name: str = ""
     is_sure: bool = True
     tlsa: tuple[Tlsa, ...] = ()  # at the level DANE
+    names: tuple[str, ...] = ()  # one of which a certificate must have, where a record names its authority only
 
     @property
     def is_verified(self) -> bool:
         """Whether a session that comes about is with the server that is meant."""
         return self.level is Level.DANE or (self.level is Level.VERIFY and self.is_sure)
 
-    def check(self, certificate: bytes) -> None:
-        """Look at what OpenSSL did not verify. Raises `TlsFailure`."""
-        if self.level is Level.DANE and not dane.is_matched(self.tlsa, certificate):
+    def check(self, session: "Session") -> None:
+        """Look at what OpenSSL did not verify in the handshake. Raises `TlsFailure`."""
+        if self.level is not Level.DANE or dane.is_matched(self.tlsa, session.certificate):
+            return
+        certificates = session.certificates() if dane.has_anchors(self.tlsa) else []
+        anchors = dane.anchors(self.tlsa, certificates)
+        if not anchors:
             raise TlsFailure("the certificate matches no TLSA record")
+        fault = chain.fault(certificates, anchors, self.names)
+        if fault is not None:
+            raise TlsFailure(f"the authority of a TLSA record does not vouch for the certificate: {fault.text}")
 
     def demanded(self, demand: dane.Demand) -> "Policy":
         """The same for a host whose records demand something."""
         if self.level is Level.NONE:
             return self
         if demand.records:
-            name = _name(demand.name.decode("ascii", "replace"))
-            return Policy(Level.DANE, _any_certificate(), name, tlsa=demand.records)
+            names = [_name(name.decode("ascii", "replace")) for name in (demand.name, *demand.others)]
+            known = tuple(filter(None, names))
+            return Policy(Level.DANE, _any_certificate(), names[0], tlsa=demand.records, names=known)
         return msgspec.structs.replace(self, level=Level.REQUIRED) if self.level is Level.OPTIONAL else self
 
     def named(self, name: str, *, is_sure: bool) -> "Policy":
@@ -182,6 +191,15 @@ class Session:
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
         self.certificate = self._tls.getpeercert(binary_form=True) or b""
         return True
+
+    def certificates(self) -> list[bytes]:
+        """All that the server sent, in DER, its own first; once the handshake is done."""
+        public = getattr(self._tls, "get_unverified_chain", None)  # since Python 3.13
+        if public is not None:
+            return list(public())
+        # The same, private, in 3.11 and 3.12.
+        found = self._tls._sslobj.get_unverified_chain() or ()  # type: ignore[attr-defined]
+        return [one.public_bytes(ssl._ssl.ENCODING_DER) for one in found]  # type: ignore[attr-defined]
 
     @property
     def has_output(self) -> bool:

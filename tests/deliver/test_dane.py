@@ -86,7 +86,7 @@ def test_a_certificate_matches_its_record_and_no_other(
 @pytest.mark.parametrize(
     "found",
     [
-        *(Tlsa(usage, 1, 1, DIGEST) for usage in (0, 1, 2, 4, 255)),
+        *(Tlsa(usage, 1, 1, DIGEST) for usage in (0, 1, 4, 255)),
         *(Tlsa(3, selector, 1, DIGEST) for selector in (2, 255)),
         *(Tlsa(3, 1, matching, DIGEST) for matching in (2, 3, 255)),
         *(Tlsa(3, 1, 1, data) for data in (b"", DIGEST[:-1], DIGEST + b"x")),
@@ -189,7 +189,7 @@ def test_records_make_tls_a_must(exchanging: Exchanging, pair: Pair, script: str
     """Those that cannot be used, too: whoever takes the offer away gains nothing."""
     server = Polite() if script == "no STARTTLS" else Encrypting(context(pair), {"STARTTLS": "454 4.7.0 no"})
     exchanging.listen("127.0.0.2", server)
-    publish(exchanging, Tlsa(3 if usable else 2, 1, 1, DIGEST))
+    publish(exchanging, Tlsa(3 if usable else 1, 1, 1, DIGEST))
     exchanging.begin()
     assert exchanging.one() == [(4, "4.7.4")]
     assert server.received == []
@@ -198,7 +198,7 @@ def test_records_make_tls_a_must(exchanging: Exchanging, pair: Pair, script: str
 def test_with_unusable_records_any_certificate_does(exchanging: Exchanging, pair: Pair) -> None:
     server = Encrypting(context(pair))
     exchanging.listen("127.0.0.2", server)
-    publish(exchanging, Tlsa(2, 1, 1, DIGEST), Tlsa(1, 1, 1, DIGEST))
+    publish(exchanging, Tlsa(2, 1, 2, DIGEST), Tlsa(1, 1, 1, DIGEST))
     exchanging.begin()
     assert exchanging.one() == []
     assert server.encrypted == 1

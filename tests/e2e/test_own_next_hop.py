@@ -1,7 +1,6 @@
 """One mta as the next hop of another's transports: small content goes unasked, and what is refused is refused."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
