@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
+from mta import __version__, cli_build, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
@@ -69,6 +69,7 @@ def check(config_file: str) -> int:
 
 cli.add_command(cli_queue.queue)
 cli.add_command(cli_trace.trace)
+cli_lookup.table.add_command(cli_build.build)
 cli.add_command(cli_lookup.table)
 
 

@@ -14,29 +14,32 @@ from msgspec.structs import fields, replace
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import absolute, shown
-from mta.endpoint import Unix, parse_next_hop
+from mta.endpoint import Unix, is_loopback, parse_next_hop, parse_url
+from mta.tables.extras import missing
 from mta.tables.lines import from_entries
 from mta.tables.settings import Table
 from mta.tables.text import BadTable
 
 # Which kinds may have a key. Keys that are not here may stand anywhere.
-_ASKED = ("sqlite", "socketmap", "redis")
+_ASKED = ("sqlite", "socketmap", "redis", "http")
 USED_BY = {
     "entries": ("inline", "regexp", "cidr"),
-    "path": ("file", "regexp", "cidr", "sqlite"),
+    "path": ("file", "regexp", "cidr", "lmdb", "sqlite"),
     "query": ("sqlite",),
     "host": ("socketmap", "redis"),
     "map": ("socketmap",),
     "hash": ("redis",),
     "prefix": ("redis",),
-    "connections": ("socketmap", "redis"),
+    **dict.fromkeys(("url", "key_file", "tls_ca"), ("http",)),
+    "connections": ("socketmap", "redis", "http"),
     **dict.fromkeys(("timeout_s", "cache_s", "negative_cache_s", "cache_entries"), _ASKED),
 }
 NEEDED_BY = {
-    "path": ("file", "sqlite"),
+    "path": ("file", "lmdb", "sqlite"),
     "query": ("sqlite",),
     "host": ("socketmap", "redis"),
     "map": ("socketmap",),
+    "url": ("http",),
 }
 EITHER = ("regexp", "cidr")  # have their lines in a file, or with them
 
@@ -58,7 +61,8 @@ def placed(table: Table, folder: Path) -> Table:
     """With absolute paths, against the folder of the configuration file."""
     hop = parse_next_hop(table.host) if table.host else None
     host = f"unix:{absolute(folder, hop.path)}" if isinstance(hop, Unix) else table.host
-    return replace(table, path=absolute(folder, table.path), host=host)
+    paths = {key: absolute(folder, getattr(table, key)) for key in ("path", "key_file", "tls_ca")}
+    return replace(table, host=host, **paths)
 
 
 def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
@@ -68,10 +72,14 @@ def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
             yield (*path, key), f"is missing; kind {table.kind} needs it"
         elif table.kind not in kinds and is_set:
             yield (*path, key), f"is of no use with kind {table.kind}; it is for {', '.join(kinds)}"
+    absent = missing(table.kind)
+    if absent:
+        yield (*path, "kind"), f"{table.kind} {absent}"
     if table.kind in EITHER and bool(table.path) == bool(table.entries):
         yield path, f"kind {table.kind} needs either path or entries"
-    if "\0" in table.path:
-        yield (*path, "path"), "no NUL is allowed"
+    for key in ("path", "key_file", "tls_ca"):
+        if "\0" in getattr(table, key):
+            yield (*path, key), "no NUL is allowed"
     if table.entries and table.kind in USED_BY["entries"]:
         yield from _entries((*path, "entries"), table)
     if table.query:
@@ -83,6 +91,8 @@ def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
             parse_next_hop(table.host)
         except ValueError as error:
             yield (*path, "host"), f"{shown(table.host)} given; {error} is allowed"
+    if table.url:
+        yield from _url(path, table)
     if table.map and not _MAP.fullmatch(table.map):
         yield (*path, "map"), f"{shown(table.map)} given; ASCII without blanks, 255 characters at most, is allowed"
 
@@ -97,6 +107,21 @@ def _entries(path: KeyPath, table: Table) -> Iterator[Fault]:
     except BadTable as error:
         for line, words in error.faults:
             yield (*path, line - 1), words
+
+
+def _url(path: KeyPath, table: Table) -> Iterator[Fault]:
+    try:
+        url = parse_url(table.url)
+    except ValueError as error:
+        yield (*path, "url"), f"{shown(table.url)} given; {error} is allowed"
+        return
+    plain = url.target.replace("{key}", "", 1)
+    if plain == url.target or "{" in plain or "}" in plain:
+        yield (*path, "url"), f"{shown(table.url)} given; one {{key}} is needed, and no other braces"
+    if table.tls_ca and not url.is_tls:
+        yield (*path, "tls_ca"), "is of use with https:// only"
+    if table.key_file and not url.is_tls and not is_loopback(url.host):
+        yield (*path, "key_file"), "is sent in plain text by http://; https:// or a loopback address is needed"
 
 
 def _query(query: str) -> str:

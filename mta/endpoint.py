@@ -1,5 +1,6 @@
 """Addresses of sockets as the configuration writes them: what we listen on, and where we hand mail to."""
 
+import ipaddress
 import re
 import socket
 from typing import NamedTuple
@@ -69,6 +70,14 @@ def parse_next_hop(text: str) -> Tcp | Unix:
 def is_ipv6(host: str) -> bool:
     """Whether a host (of `Tcp`) is an IPv6 address."""
     return ":" in host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by an address of its own, which no packet leaves the machine for."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _tcp(text: str) -> Tcp | None:

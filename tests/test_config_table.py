@@ -54,6 +54,9 @@ def table_faults(lines: str) -> list[str]:
         'kind = "regexp"\nentries = ["^joe@"]',
         'kind = "sqlite"\npath = "users.db"\nquery = "select 1 from users where name = ?;"\ntimeout_s = 1',
         'kind = "socketmap"\nhost = "127.0.0.1:99"\nmap = "users"\nconnections = 1\ncache_s = 0',
+        'kind = "lmdb"\npath = "users.db"',
+        'kind = "http"\nurl = "https://a.example/b/{key}?c=d"\ntls_ca = "ca.pem"\nkey_file = "token"\nconnections = 1',
+        'kind = "http"\nurl = "http://[::1]:8080/?q={key}"\nkey_file = "token"\ntimeout_s = 1',
         'kind = "redis"\nhost = "unix:run/redis"\nhash = "users"\nnegative_cache_s = 1.5\ncache_entries = 5',
     ],
 )
@@ -62,6 +65,8 @@ def test_good(lines: str) -> None:
     assert config.domains.recipients == "users"
     table = config.table["users"]
     assert table.path in ("", "/etc/mta/users", "/etc/mta/users.db")
+    assert table.key_file in ("", "/etc/mta/token")
+    assert table.tls_ca in ("", "/etc/mta/ca.pem")
     assert table.host in ("", "127.0.0.1:99", "unix:/etc/mta/run/redis")
 
 
@@ -106,6 +111,21 @@ def test_no_table() -> None:
             'kind = "socketmap"\nhost = "x"\nmap = "a b"',
             ['2: host: "x" given; a host and a port, as in', '3: map: "a b" given; ASCII without blanks'],
         ),
+        ('kind = "lmdb"', ["0: path: is missing; kind lmdb needs it"]),
+        ('kind = "lmdb"\npath = "x"\ncache_s = 1', ["3: cache_s: is of no use with kind lmdb; it is for sqlite, "]),
+        ('kind = "http"', ["0: url: is missing; kind http needs it"]),
+        ('kind = "http"\nurl = "ftp://x/{key}"', ['2: url: "ftp://x/{key}" given; an address like']),
+        ('kind = "http"\nurl = "https://{key}/x"', ['2: url: "https://{key}/x" given; an address like']),
+        ('kind = "http"\nurl = "https://x/key"', ['2: url: "https://x/key" given; one {key} is needed, and no other']),
+        ('kind = "http"\nurl = "https://x/{key}{key}"', ['2: url: "https://x/{key}{key}" given; one {key} is']),
+        ('kind = "http"\nurl = "https://x/{key}/{x}"', ['2: url: "https://x/{key}/{x}" given; one {key} is']),
+        (
+            'kind = "http"\nurl = "http://192.0.2.1/{key}"\ntls_ca = "a"\nkey_file = "b"',
+            ["3: tls_ca: is of use with https:// only", "4: key_file: is sent in plain text by http://; https://"],
+        ),
+        ('kind = "http"\nurl = "http://localhost/{key}"\nkey_file = "b"', ["3: key_file: is sent in plain text"]),
+        ('kind = "file"\npath = "x"\ntls_ca = "y"', ["3: tls_ca: is of no use with kind file; it is for http"]),
+        ('kind = "http"\nurl = "https://x/{key}"\nkey_file = "a\\u0000"', ["3: key_file: no NUL is allowed"]),
         ('kind = "redis"\nhost = "x:1"\ntimeout_s = 0', ["3: timeout_s: 0 given; a number over 0, up to 60"]),
     ],
 )

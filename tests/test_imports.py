@@ -37,7 +37,7 @@ ALLOWED = {
     "dsn": ("smtp.xtext",),
     "spool": ("errors", "envelope"),
     "dns": (),
-    "tables": ("smtp.address", "errors", "networks", "endpoint"),
+    "tables": ("smtp.address", "errors", "networks", "endpoint", "pem"),
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
@@ -78,10 +78,13 @@ FORBIDDEN_IN = {
         (f"tables.{name}" for name in ("settings", "key", "text", "pattern_cost", "regexp", "cidr", "cache")), PURE
     ),
     **dict.fromkeys(
-        (f"tables.{name}" for name in ("cached", "exchange", "socketmap", "redis", "sqlite", "watched")),
+        (
+            f"tables.{name}"
+            for name in ("cached", "exchange", "socketmap", "redis", "sqlite", "watched", "lmdb", "http")
+        ),
         ("time", "datetime", "random"),
     ),
-    "tables.lines": (*GEVENT, "time"),
+    **dict.fromkeys((f"tables.{name}" for name in ("lines", "lmdb_file", "lmdb_build", "extras")), (*GEVENT, "time")),
     **dict.fromkeys(("tables.answer", "tables.password"), PURE),
     "tables.threaded": ("time", "datetime", "random"),
     **dict.fromkeys(("tables.sql", "tables.ldap"), (*GEVENT, "time", "datetime", "random")),

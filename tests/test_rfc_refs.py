@@ -33,6 +33,7 @@ RFCS = {
     3464: "Delivery status notifications",
     3720: "CRC32C: test vectors",
     3848: "Transmission types",
+    3986: "URI",
     4155: "mbox",
     4291: "IPv6 addresses",
     4511: "LDAP",

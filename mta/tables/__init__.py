@@ -10,9 +10,11 @@ Who asks must keep these apart: "not there" may refuse a recipient for good, "no
 | file      | `text`         | a file of lines `key value`                                                | no     |
 | regexp    | `regexp`       | patterns, in order; the first that is found in the key                     | no     |
 | cidr      | `cidr`         | networks, in order; the first that the address is in                       | no     |
+| lmdb      | `lmdb`         | a database of LMDB, as `postmap` writes them                               | no     |
 | sqlite    | `sqlite`       | a query of an SQLite database                                              | yes    |
 | socketmap | `socketmap`    | a server that speaks Postfix's socketmap protocol                          | yes    |
 | redis     | `redis`        | GET or HGET of a Redis server                                              | yes    |
+| http      | `http`         | GET of an address with the key in it                                       | yes    |
 
 Keys
     are bytes. A recipient has several (`key.recipient_keys`), asked for one after the other: `user+tag@domain`,
@@ -30,16 +32,27 @@ Asking others (`cached`, `cache`, `exchange`)
     seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Every wait is
     bounded; replies are bounded before they are believed.
 
+Databases (`lmdb`, `lmdb_file`, `lmdb_build`)
+    are mapped into memory and asked in the greenlet that wants to know: a key takes microseconds, or a page fault. No
+    cache, no thread. They are opened after the fork and exec of a worker, and never taken along by another. Who asks
+    holds Postfix's lock for that time, which a writer in place waits for; while a writer holds it, greenlets wait.
+    `lmdb_build` makes them of lines, beside the one in use.
+
+Packages (`extras`)
+    that only some kinds need are imported by `book` when such a table is opened; the check of a configuration tells
+    which are missing.
+
 Patterns (`pattern_cost`)
     Python's `re` tries all ways to match, and cannot be stopped. So patterns are judged when they are read: one that
     has more than a million ways to fail on the longest key is a fault of its line, and is never used; nor is one with
     which all patterns of the table have more than four million.
 
-Only `exchange`, `cached`, `watched`, `sqlite`, and `book`, which has them, know gevent: they switch greenlets and never
-block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`, which reads files.
-Clocks are arguments.
+Only `exchange`, `http`, `cached`, `watched`, `lmdb`, `sqlite`, and `book`, which has them, know gevent: they switch
+greenlets and never block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`,
+`lmdb_file`, `lmdb_build` and `password`, which have files. Clocks are arguments.
 
 Known limits
     A file table is read whole into memory, by each process that uses it. Redis has no password and no TLS; socketmap
-    has no TLS: they belong on the same machine or a network of your own. Nothing is written.
+    has no TLS: they belong on the same machine or a network of your own. Nothing is written, but by `lmdb_build`. LMDB
+    has no checksums, and reads a file that somebody cuts in the same microsecond to its own end.
 """

@@ -1,7 +1,9 @@
 """Tables from their settings."""
 
 from collections.abc import Callable
+from importlib import import_module
 from time import monotonic, time
+from typing import Any
 
 from mta.errors import TableDown
 from mta.tables.cache import Cache
@@ -75,6 +77,8 @@ def _source(
         return from_entries(settings)
     if make is not None:
         return WatchedTable(settings.path, make, lambda text: report(text, table=name), clock=clock, wall=wall)
+    if settings.kind == "lmdb":
+        return _module("lmdb").LmdbTable(settings.path, clock=clock)  # type: ignore[no-any-return]
     cache = Cache(settings.cache_entries, settings.cache_s, settings.negative_cache_s)
     return CachedTable(_asked(settings, clock), cache, clock)
 
@@ -82,7 +86,20 @@ def _source(
 def _asked(settings: Table, clock: Callable[[], float]) -> Source:
     if settings.kind == "sqlite":
         return SqliteTable(settings.path, settings.query, settings.timeout_s, clock=clock)
+    if settings.kind == "http":
+        return _module("http").HttpTable(  # type: ignore[no-any-return]
+            settings.url,
+            settings.timeout_s,
+            settings.connections,
+            key_file=settings.key_file,
+            tls_ca=settings.tls_ca,
+        )
     exchange = Exchange(settings.host, settings.timeout_s, settings.connections)
     if settings.kind == "redis":
         return RedisTable(exchange, settings.hash, settings.prefix)
     return SocketmapTable(exchange, settings.map)
+
+
+def _module(kind: str) -> Any:
+    """The module of a kind that needs a package which not everybody has (`extras`)."""
+    return import_module(f"mta.tables.{kind}")

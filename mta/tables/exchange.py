@@ -4,6 +4,7 @@ What a reply looks like is the business of a `Reader`; this module has the socke
 """
 
 import select
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ class BadReply(Exception):
 class Reader(Protocol):
     """Puts one reply together. Bounds what it keeps."""
 
+    is_last: bool  # of a whole reply: nothing more is to be asked on its connection
+
     def feed(self, data: bytes) -> bool:
         """Take what came; whether the reply is whole. Raises `BadReply`, also for what comes behind the reply."""
 
@@ -34,10 +37,16 @@ class _Stale(Exception):
 class Exchange:
     """A server, and up to `connections` connections to it."""
 
-    def __init__(self, host: str, timeout_s: float, connections: int) -> None:
-        """`host` as `mta.endpoint.parse_next_hop` takes it. Connects to nobody yet."""
+    def __init__(
+        self, host: str, timeout_s: float, connections: int, *, wrap: Callable[[Any], Any] | None = None
+    ) -> None:
+        """`host` as `mta.endpoint.parse_next_hop` takes it. Connects to nobody yet.
+
+        `wrap` makes what is talked over (TLS) of a connected socket; it may raise `OSError`.
+        """
         self._host = host
         self._timeout_s = timeout_s
+        self._wrap = wrap
         self._room: Any = BoundedSemaphore(connections)
         self._idle: list[Any] = []
 
@@ -84,7 +93,7 @@ class Exchange:
                 is_silent = False
                 if reader.feed(data):
                     break
-        except ConnectionError:
+        except OSError:
             connection.close()
             if is_silent and not is_fresh:
                 raise _Stale from None
@@ -92,10 +101,23 @@ class Exchange:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if reader.is_last:
+            connection.close()
+        else:
+            self._idle.append(connection)
         return reader
 
     def _connect(self) -> Any:
+        connection = self._connected()
+        if self._wrap is None:
+            return connection
+        try:
+            return self._wrap(connection)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connected(self) -> Any:
         hop = parse_next_hop(self._host)
         if not isinstance(hop, Unix):
             connection = socket.create_connection(hop)
@@ -112,6 +134,8 @@ class Exchange:
 
 def _is_quiet(connection: Any) -> bool:
     """Whether nothing came since the last reply: it would be taken for the answer to what is asked next."""
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return False
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return not poll.poll(0)

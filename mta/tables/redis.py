@@ -16,6 +16,8 @@ def request(*words: bytes) -> bytes:
 class StringReader:
     """Puts one reply together: a string (`value`), none (`value` is None), or an error (`error`)."""
 
+    is_last = False
+
     def __init__(self) -> None:
         self.value: bytes | None = None
         self.error = ""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Kind = Literal["inline", "file", "regexp", "cidr", "sqlite", "socketmap", "redis"]
+Kind = Literal["inline", "file", "regexp", "cidr", "lmdb", "sqlite", "socketmap", "redis", "http"]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,7 +18,9 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
             examples=[["joe@example.org", "@list.example.org"]],
         ),
     ] = field(default_factory=list)
-    path: Annotated[str, Meta(description="file, regexp, cidr: the file with the lines; sqlite: the database")] = ""
+    path: Annotated[
+        str, Meta(description="file, regexp, cidr: the file with the lines; lmdb, sqlite: the database")
+    ] = ""
     query: Annotated[
         str, Meta(description="sqlite: a query with one ? for the key; its first row's first column is the value")
     ] = ""
@@ -28,15 +30,32 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
     map: Annotated[str, Meta(description="socketmap: name of the map that is asked")] = ""
     hash: Annotated[str, Meta(description="redis: ask HGET of this hash; without it, GET of the key itself")] = ""
     prefix: Annotated[str, Meta(description="redis: put in front of every key")] = ""
+    url: Annotated[
+        str,
+        Meta(
+            description="http: what is asked with GET; {key} in its path or query stands for the key, percent-encoded",
+        ),
+    ] = ""
+    key_file: Annotated[
+        str, Meta(description="http: file whose first line is sent as the token of Authorization: Bearer")
+    ] = ""
+    tls_ca: Annotated[
+        str, Meta(description="http: PEM file with the authorities to verify against; without it, those of the system")
+    ] = ""
     timeout_s: Annotated[
-        float, Meta(gt=0, le=60, description="sqlite, socketmap and redis: longest wait for an answer, in seconds")
+        float,
+        Meta(gt=0, le=60, description="sqlite, socketmap, redis and http: longest wait for an answer, in seconds"),
     ] = 5.0
     connections: Annotated[
-        int, Meta(ge=1, le=100, description="socketmap and redis: open connections, per process, at most")
+        int, Meta(ge=1, le=100, description="socketmap, redis and http: open connections, per process, at most")
     ] = 4
     cache_s: Annotated[
         float,
-        Meta(ge=0, le=86400, description="sqlite, socketmap and redis: how long a value is remembered, in seconds"),
+        Meta(
+            ge=0,
+            le=86400,
+            description="sqlite, socketmap, redis and http: how long a value is remembered, in seconds",
+        ),
     ] = 60.0
     negative_cache_s: Annotated[
         float, Meta(ge=0, le=86400, description="the same for keys that are not there, in seconds")

@@ -23,6 +23,8 @@ def netstring(data: bytes) -> bytes:
 class NetstringReader:
     """Puts one netstring together, of `REPLY_BYTES` at most."""
 
+    is_last = False
+
     def __init__(self) -> None:
         self.data = b""
         self._buffer = bytearray()

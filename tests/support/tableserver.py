@@ -1,5 +1,6 @@
 """Servers that tables ask: one that says what it is told to, one connection after the other or many at a time."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import gevent
 from gevent import socket
 from gevent.server import StreamServer
+from gevent.ssl import SSLContext
 
 Answer = Callable[[bytes], bytes | None]
-"""What to send for what came; None closes the connection, nothing is silence."""
+"""What to send for what came; None closes the connection, `RESET` resets it, nothing is silence."""
+
+RESET = b"(reset)"
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class TableServer:
@@ -18,7 +23,9 @@ class TableServer:
     `asked` gathers what came, `connections` counts. Serves in greenlets of the caller's hub; a context manager.
     """
 
-    def __init__(self, answer: Answer, *, path: Path | None = None, piece_bytes: int = 0) -> None:
+    def __init__(
+        self, answer: Answer, *, path: Path | None = None, piece_bytes: int = 0, tls: SSLContext | None = None
+    ) -> None:
         self.answer = answer
         self.asked: list[bytes] = []
         self.connections = 0
@@ -30,7 +37,7 @@ class TableServer:
             where.bind(str(path))
             where.listen(16)
         self._path = path
-        self._server = StreamServer(where, self._serve)
+        self._server = StreamServer(where, self._serve, **({"ssl_context": tls} if tls else {}))
 
     @property
     def host(self) -> str:
@@ -60,6 +67,10 @@ class TableServer:
         while data := connection.recv(65536):
             self.asked.append(data)
             said = self.answer(data)
+            if said == RESET:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+                connection.close()
+                return
             if said is None:
                 connection.shutdown(socket.SHUT_RDWR)
                 return

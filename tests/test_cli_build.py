@@ -1,0 +1,117 @@
+"""`mta table build` as a process: databases of LMDB, and what to do where the package for them is missing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mta.cli_build import BUILD_FAILED
+from mta.errors import EX_CONFIG, EX_OK, EX_USAGE
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = """\
+hostname = "mx.example.org"
+spool = "spool"
+[[listen]]
+address = "127.0.0.1:0"
+[domains]
+local = ["example.org"]
+[transport.store]
+kind = "discard"
+[[route]]
+recipients = ["*"]
+transport = "store"
+[table.users]
+kind = "lmdb"
+path = "users.lmdb"
+[table.other]
+kind = "lmdb"
+path = "other"
+[table.lines]
+kind = "file"
+path = "users"
+"""
+WITHOUT = "import sys; sys.modules['lmdb'] = None; from mta.cli import main; main()"
+
+
+def run(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "MTA_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=config.parent,
+        env=environment,
+        check=False,
+    )
+
+
+def mta(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run(config, "-m", "mta", *arguments)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    file = tmp_path / "mta.toml"
+    file.write_text(CONFIG)
+    (tmp_path / "users").write_text("joe@example.org\ta value\njane@example.org\n")
+    return file
+
+
+def test_by_the_name_of_a_table(config: Path) -> None:
+    done = mta(config, "table", "build", "users")
+    assert (done.returncode, done.stderr) == (EX_OK, "")
+    assert done.stdout == f"{config.parent}/users.lmdb: 2 keys\n"
+    assert mta(config, "table", "get", "users", "JOE@example.org").stdout == "a value\n"
+    assert mta(config, "table", "get", "users", "jack@example.org").returncode == 1
+    done = mta(config, "table", "build", "other", "--source", "users")
+    assert done.stdout == f"{config.parent}/other: 2 keys\n"
+
+
+def test_by_the_name_of_a_file(config: Path) -> None:
+    config.unlink()
+    done = mta(config, "table", "build", "./users")
+    assert (done.returncode, done.stdout, done.stderr) == (EX_OK, "./users.lmdb: 2 keys\n", "")
+    done = mta(config, "table", "build", str(config.parent / "none"))
+    assert done.returncode == BUILD_FAILED
+    assert done.stderr == f"{config.parent}/none: No such file or directory\n"
+
+
+def test_faults(config: Path) -> None:
+    (config.parent / "users").write_text("joe\n\nJOE\n x\n")
+    done = mta(config, "table", "build", "users")
+    assert (done.returncode, done.stdout) == (BUILD_FAILED, "")
+    assert done.stderr.splitlines() == [
+        f"{config.parent}/users:3: 'joe' is there twice",
+        f"{config.parent}/users:4: begins with a blank; an entry begins at the start of its line, and ends with it",
+    ]
+    assert sorted(os.listdir(config.parent)) == ["mta.toml", "users"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("user", "there is no [table.user]; known: users, other, lines"),
+        ("lines", "[table.lines] is of kind file, not lmdb"),
+        ("other", "--source is needed: the path of [table.other] does not end in .lmdb"),
+    ],
+)
+def test_tables_that_cannot_be_built(config: Path, name: str, words: str) -> None:
+    done = mta(config, "table", "build", name)
+    assert done.returncode == EX_USAGE
+    assert words in done.stderr
+
+
+def test_without_the_package(config: Path) -> None:
+    done = run(config, "-c", WITHOUT, "table", "build", "./users")
+    assert done.returncode == EX_CONFIG
+    words = "needs the Python package lmdb, which is not installed: pip install 'mta[lmdb]'"
+    assert done.stderr == f"mta table build {words}\n"
+    done = run(config, "-c", WITHOUT, "check")
+    assert done.returncode == 1
+    assert done.stdout == (
+        f"{config}:13: table.users.kind: lmdb {words}\n{config}:16: table.other.kind: lmdb {words}\n"
+    )
