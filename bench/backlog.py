@@ -33,7 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mta.envelope import Envelope, encode
 from mta.errors import IpcError
-from mta.qmgr.journal import Detail, Journal, Recipient, Row, Settled, State
+from mta.qmgr.journal import Journal, Settled
+from mta.qmgr.rows import Detail, Recipient, Row, State
 from mta.spool import layout
 from mta.spool.queueid import UNIT_BYTES
 from mta.spool.record import HEADER_BYTES

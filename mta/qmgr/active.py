@@ -18,9 +18,10 @@ from mta.envelope import Envelope
 from mta.ipc import DEFERRED, DELIVERED, RECIPIENTS_PER_JOB, Job, Outcome, Result
 from mta.qmgr.clock import Clock
 from mta.qmgr.ending import Ending
-from mta.qmgr.journal import Journal, Row, State
-from mta.qmgr.message import OVER, Aim, Message
+from mta.qmgr.journal import Journal
+from mta.qmgr.message import OVER, Aim, Message, aim_of
 from mta.qmgr.progress import OFFSET_MASK, Progress, SegmentProgress
+from mta.qmgr.rows import Row, State
 from mta.qmgr.scheduler import Answer, Scheduler
 from mta.routing import Router
 from mta.spool import queueid
@@ -112,7 +113,11 @@ class ActiveSet:
     def load(self, row: Row) -> None:
         """Take a message whose time has come from the journal."""
         message = self._take_row(row)
-        self._dispatch(message, [r.index for r in row.detail.recipients if r.status not in OVER])
+        message.aim = aim_of(row)
+        if message.aim is Aim.RETRY:
+            self._dispatch(message, [r.index for r in row.detail.recipients if r.status not in OVER])
+        else:
+            self._end(message)
 
     def expire(self, row: Row) -> None:
         """Give up a message that waits or is held as if its lifetime had ended."""
@@ -172,6 +177,14 @@ class ActiveSet:
         if moved_to in self._scheduler.transports:
             return moved_to
         return self._router.transport(recipient, sender, listener)
+
+    def transports(self, row: Row) -> list[str]:
+        """Where the mail of each recipient of a row goes; "" is nowhere."""
+        detail = row.detail
+        return [
+            self.transport(detail.transport, one.address, row.sender, detail.listener) or ""
+            for one in detail.recipients
+        ]
 
     def _dispatch(self, message: Message, indices: Iterable[int]) -> None:
         """Make the jobs of a message, for the recipients with these indices."""
@@ -289,7 +302,7 @@ class ActiveSet:
         """Hand out nothing more of messages; when what is in flight has ended, do with the rest as `aim` says.
 
         `transport` names where they go from then on; empty leaves that as it is. The journal's next batch says so, too:
-        after a crash they are held, or go the new way. Only that they were to expire is not remembered.
+        after a crash they are held, go the new way, or are given up.
         """
         wanted = {message.location: message for message in messages}
         for job in self._scheduler.flying(wanted):

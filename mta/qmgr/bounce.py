@@ -36,11 +36,12 @@ from mta.errors import SpoolError
 from mta.ipc import DELIVERED, FAILED
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
-from mta.qmgr.journal import NEVER_WALL, Journal, Recipient, Row, State
+from mta.qmgr.journal import Journal
 from mta.qmgr.message import OVER
 from mta.qmgr.original import Original
 from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import Progress
+from mta.qmgr.rows import NEVER_WALL, Recipient, Row, State
 from mta.spool import queueid
 from mta.spool.reader import MessageReader
 

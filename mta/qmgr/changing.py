@@ -25,9 +25,9 @@ from mta.qmgr.core import COMMIT_OUTCOMES, Core
 from mta.qmgr.filters import Filter, is_empty, matcher
 from mta.qmgr.finding import PAGE_ROWS, Finder, Found, Unread, facts, queue_id
 from mta.qmgr.items import Item
-from mta.qmgr.journal import NEVER_WALL, Row, State
 from mta.qmgr.message import Aim, Message
 from mta.qmgr.refusal import Refusal, Seen, location
+from mta.qmgr.rows import NEVER_WALL, Detail, Row, State
 from mta.spool import queueid
 
 
@@ -217,16 +217,19 @@ class _Work:
         if row.state is State.TELLING:
             self._core.journal.put(msgspec.structs.replace(row, due_wall=NEVER_WALL), before=row.state)
         else:
-            self._core.journal.put(msgspec.structs.replace(row, state=State.HELD), before=row.state)
+            self._core.journal.put(msgspec.structs.replace(row, state=State.HELD, detail=_kept(row)), before=row.state)
         self._tell("held", [row])
 
     def _release(self, row: Row) -> None:
         state = row.state if row.state is State.TELLING else State.WAITING
-        self._core.journal.put(msgspec.structs.replace(row, state=state, due_wall=self._since_wall), before=row.state)
+        due_wall = self._since_wall
+        self._core.journal.put(
+            msgspec.structs.replace(row, state=state, due_wall=due_wall, detail=_kept(row)), before=row.state
+        )
         self._tell("released", [row])
 
     def _make_due(self, row: Row) -> None:
-        detail = row.detail
+        detail = _kept(row)
         if row.state is State.FAILED:
             recipients = [msgspec.structs.replace(recipient, status=0) for recipient in detail.recipients]
             detail = msgspec.structs.replace(detail, recipients=recipients)
@@ -237,7 +240,7 @@ class _Work:
         )
 
     def _move(self, row: Row) -> None:
-        detail = msgspec.structs.replace(row.detail, transport=self._transport)
+        detail = msgspec.structs.replace(_kept(row), transport=self._transport)
         due_wall = self._since_wall if row.state is State.WAITING else row.due_wall
         self._core.journal.put(
             msgspec.structs.replace(row, due_wall=due_wall, detail=detail, destination=""), before=row.state
@@ -255,3 +258,8 @@ class _Work:
     def _tell(self, event: str, found: Sequence[Message | Row], **fields: str) -> None:
         for one in found:
             log.note(event, queue=queueid.text(one.queue_id), **fields)
+
+
+def _kept(row: Row) -> Detail:
+    """What stays of a row: of two orders about what was in flight when a manager ended, the last one counts."""
+    return msgspec.structs.replace(row.detail, ending="")

@@ -10,9 +10,10 @@ import msgspec
 
 from mta import log
 from mta.errors import SpoolCorrupt, SpoolError
-from mta.qmgr.journal import IN_HAND, Journal, Row
+from mta.qmgr.journal import Journal
 from mta.qmgr.own import OwnShard
 from mta.qmgr.progress import SEGMENT_SHIFT, Progress, SegmentProgress
+from mta.qmgr.rows import IN_HAND, Row
 from mta.spool import layout, queueid, reclaim
 from mta.spool.reader import MessageReader
 from mta.spool.record import Record

@@ -19,7 +19,7 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
   `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs).
 - `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
   that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of
-  `mta.qmgr.looking.AGES`; the first one is TOTAL, the last one may be `(others)`.
+  `mta.qmgr.shape.AGES`; the first one is TOTAL, the last one may be `(others)`.
 - `hold`, `release`, `retry`, `delete`, `expire`, `bounce`, `move`: arguments are `ids`, `all` or filters; `move` needs
   `to`, a transport. One item: `count`, and two lists of ids, `missing` (not in the queue) and `unchanged` (nothing to
   be done about them). It comes when the change is on the disk. See `mta.qmgr.changing`.
@@ -40,6 +40,7 @@ from mta.qmgr.finding import Finder
 from mta.qmgr.items import Item
 from mta.qmgr.looking import Looker
 from mta.qmgr.refusal import Refusal, Seen
+from mta.qmgr.shape import Shaper
 
 PAGE_BYTES = 49152  # of items in a page, about; well under `ipc.PACKET_BYTES`
 
@@ -63,11 +64,12 @@ class Control:
     def __init__(self, core: Core, root: Path) -> None:
         finder = Finder(core, root)
         looker, self._changer = Looker(core, finder), Changer(core, finder)
+        shaper = Shaper(core, finder, looker.walk)
         self._verbs: dict[str, Callable[[Arguments], Iterator[Item | Seen]]] = {
             "list": lambda said: looker.listing(said, said.limit),
             "show": lambda said: looker.show(said.id),
             "stats": lambda said: looker.stats(),
-            "shape": lambda said: looker.shape(said, said.by, said.limit),
+            "shape": lambda said: shaper.shape(said, said.by, said.limit),
         }
 
     def answer(self, request: ipc.Request) -> Iterator[ipc.Reply]:

@@ -12,18 +12,20 @@ from mta import log, routing
 from mta.config import Config, Transport
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.qmgr import shares
+from mta.qmgr import recount, shares
 from mta.qmgr.active import ActiveSet
 from mta.qmgr.bounce import Bounces
 from mta.qmgr.cleaner import Census, Cleaner
 from mta.qmgr.clock import Clock
 from mta.qmgr.intake import Intake
-from mta.qmgr.journal import Detail, Journal, Recipient, Row, State
+from mta.qmgr.journal import Journal
 from mta.qmgr.lines import Terms
 from mta.qmgr.own import OwnShard
 from mta.qmgr.pacing import INITIAL
 from mta.qmgr.parking import Parking
 from mta.qmgr.progress import Progress, SegmentProgress
+from mta.qmgr.recount import Marker
+from mta.qmgr.rows import Detail, Recipient, Row, State
 from mta.qmgr.scheduler import Scheduler
 from mta.qmgr.shard import Consumer
 from mta.spool.record import Record
@@ -72,6 +74,7 @@ class Core:
         self.active = ActiveSet(
             *(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng), tells=config.bounces.send
         )
+        self.marker = Marker(self.journal, self.active.transports, clock, recount.routes(config))
         self.parking = Parking(config.queue.active, self.scheduler, self.active, self.journal)
         self._own = OwnShard(root)
         self.cleaner = Cleaner(root, self.journal, self.progress, self._own)
@@ -157,6 +160,8 @@ class Core:
         if now >= self._commit_at and self.healthy and self.bounces.due(now):
             self._bounce(now)
         pending = self.pending()
+        if self.healthy:
+            self.marker.step(now)
         if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
             is_due = self.journal.due_wall <= self.clock.wall() and self.active.room() > 0
             if (pending or is_due) and self.commit(now):
@@ -226,6 +231,8 @@ class Core:
         if self.parking.is_watching():
             wait = min(wait, shares.LOOK_S)
         wake_at = self.scheduler.next_at()
+        if self.healthy:
+            wait = min(wait, self.marker.wait_s(now))
         if wake_at is not None and self.healthy:
             wait = min(wait, wake_at - now)
         return max(0.0, wait)

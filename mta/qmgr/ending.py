@@ -13,9 +13,10 @@ from mta.config import Queue
 from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Outcome, Result
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
-from mta.qmgr.journal import Journal, Recipient, Row, State
+from mta.qmgr.journal import Journal
 from mta.qmgr.message import OVER, Aim, Counts, Message
 from mta.qmgr.progress import OFFSET_MASK, Progress
+from mta.qmgr.rows import Recipient, Row, State
 from mta.spool import queueid
 
 _REASONS = {Aim.EXPIRE: "expired by the administrator", Aim.BOUNCE: "returned by the administrator"}

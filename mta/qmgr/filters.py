@@ -11,7 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from mta.qmgr.journal import Recipient
+from mta.qmgr.names import domain_of
+from mta.qmgr.rows import Recipient
 
 State = Literal["queued", "active", "waiting", "held", "failed"]
 
@@ -144,8 +145,3 @@ def _reason_test(text: str) -> Callable[[Recipient], bool]:
         return lambda result: result.code == text or result.code.startswith(f"{text}.")
     words = text.lower()
     return lambda result: words in result.text.lower()
-
-
-def domain_of(address: bytes) -> bytes:
-    """The domain of an address, in small letters; empty where it has none."""
-    return address.rpartition(b"@")[2].lower() if b"@" in address else b""

@@ -16,9 +16,9 @@ from mta.envelope import Envelope
 from mta.errors import SpoolError
 from mta.qmgr.core import Core
 from mta.qmgr.filters import Facts
-from mta.qmgr.journal import IN_HAND, NEVER_WALL, Row, State
 from mta.qmgr.message import Message
 from mta.qmgr.progress import OFFSET_MASK, SEGMENT_SHIFT
+from mta.qmgr.rows import IN_HAND, NEVER_WALL, Row, State
 from mta.spool import queueid
 from mta.spool.reader import MessageReader
 from mta.spool.record import Record

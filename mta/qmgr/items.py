@@ -6,7 +6,8 @@ from typing import Any
 
 from mta.ipc import DELIVERED, FAILED
 from mta.qmgr.finding import Found, Unread, state_name
-from mta.qmgr.journal import Recipient, Row, State
+from mta.qmgr.names import text
+from mta.qmgr.rows import Recipient, Row, State
 from mta.spool import queueid
 
 _ENDS = {DELIVERED: "delivered", FAILED: "failed"}  # of recipients, for good
@@ -14,11 +15,6 @@ _ENDS = {DELIVERED: "delivered", FAILED: "failed"}  # of recipients, for good
 ADDRESSES_LISTED = 5  # of each message in a list
 
 Item = dict[str, Any]
-
-
-def text(data: bytes) -> str:
-    """Bytes of a peer as text, whatever they are."""
-    return data.decode("utf-8", "backslashreplace")
 
 
 def message(found: Found) -> Item:

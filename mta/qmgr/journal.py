@@ -13,16 +13,18 @@ Tables (in WAL mode with synchronous=FULL):
   time. A row in state ACTIVE is in the manager's hands and waits again after a restart; one in state HOLDING is, too,
   and is held then. `queue_id` is NULL where it is `location`. `destination` is set where a message was put aside
   because its destination is slow: it goes back into the line when that is nearly empty, or when it is due.
+- `tally`: counts of the rows (`mta.qmgr.tally`), changed with them.
+- `note`: texts that outlive the process, by name.
 
-A journal of an earlier format is brought to the present one when it is opened, in the transaction that says so.
+Their format is `mta.qmgr.schema`.
 """
 
 import array
-import enum
 import math
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,93 +32,11 @@ import msgspec
 
 from mta import log
 from mta.errors import SpoolError
+from mta.qmgr import rows, schema, tally
+from mta.qmgr.rows import Row, State
+from mta.qmgr.tally import Kind, Mark, Tally, Totals
 
-VERSION = 3  # PRAGMA user_version
-
-_SCHEMA = """
-CREATE TABLE segment (segment INTEGER PRIMARY KEY, taken INTEGER NOT NULL);
-CREATE TABLE done (segment INTEGER NOT NULL, top INTEGER NOT NULL, offsets BLOB NOT NULL);
-CREATE INDEX done_top ON done (segment, top);
-CREATE TABLE message (location INTEGER PRIMARY KEY, queue_id INTEGER, state INTEGER NOT NULL, due REAL NOT NULL,
-    attempts INTEGER NOT NULL, received REAL NOT NULL, sender BLOB NOT NULL, size INTEGER NOT NULL,
-    body INTEGER NOT NULL, detail BLOB NOT NULL, destination TEXT);
-CREATE INDEX message_due ON message (state, due);
-CREATE INDEX message_moved ON message (queue_id) WHERE queue_id IS NOT NULL;
-CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;
-CREATE INDEX message_body ON message (body) WHERE body != 0;
-"""
-
-# What makes the format behind a number from that with the number. From 1 to 2 only states and fields of `Detail` came
-# in, which an older program must not meet.
-_STEPS = {
-    1: "",
-    2: "ALTER TABLE message ADD COLUMN destination TEXT;"
-    "CREATE INDEX message_aside ON message (destination, location) WHERE destination IS NOT NULL;"
-    "CREATE INDEX message_body ON message (body) WHERE body != 0;",
-}
-
-
-class State(enum.IntEnum):
-    """Where a message with a row stands."""
-
-    WAITING = 0  # for its due time
-    ACTIVE = 1  # in the manager's hands
-    FAILED = 2  # given up, kept and listed
-    HELD = 3  # until somebody releases it
-    HOLDING = 4  # in the manager's hands, and held as soon as what is in flight has ended
-    TELLING = 5  # in nobody's hands: its sender is to be told of something; then it waits, or is done with
-
-
-NEVER_WALL = math.inf  # due time of a row in state TELLING that is to be held when its sender has been told
-IN_HAND = (State.ACTIVE, State.HOLDING)
-
-
-class Recipient(msgspec.Struct, array_like=True, gc=False):
-    """A recipient that has not got the message, or its sender is to be told: its last result (`mta.ipc.Result`).
-
-    `status` is 0 before the first. `remote` is the next hop that the text is about, where there was one; `relayed` says
-    of a delivered one that the message went on to a host that tells nobody.
-    """
-
-    index: int
-    address: bytes
-    status: int = 0
-    code: str = ""
-    text: str = ""
-    remote: str = ""
-    relayed: bool = False
-
-
-class Detail(msgspec.Struct, array_like=True):
-    """What a row keeps besides its columns."""
-
-    session: str
-    recipients: list[Recipient]
-    transport: str = ""  # where somebody moved it to, instead of where the routes lead; empty: nobody did
-    warned: bool = False  # its sender has been told of the delay
-    success: bool = False  # its sender may be to be told of success
-    listener: str = ""  # the one it came in by
-
-
-class Row(msgspec.Struct):
-    """A message that waits, is held or has failed. `body` is the id of its large body, 0 when it has none."""
-
-    location: int
-    queue_id: int
-    state: State
-    due_wall: float
-    attempts: int
-    received_wall: float
-    sender: bytes
-    size_bytes: int
-    body: int
-    detail: Detail
-    destination: str = ""  # whose line it was cut out of
-
-    @property
-    def inline_bytes(self) -> int:
-        """What of it lies in its segment, about."""
-        return 0 if self.body else self.size_bytes
+AT_ONCE = 500  # rows looked up with one statement
 
 
 class Settled(msgspec.Struct):
@@ -125,10 +45,6 @@ class Settled(msgspec.Struct):
     segment: int
     taken: int
     offsets: list[int]
-
-
-_detail_encoder = msgspec.msgpack.Encoder()
-_detail_decoder = msgspec.msgpack.Decoder(Detail)
 
 
 class Journal:
@@ -142,7 +58,13 @@ class Journal:
         self.path = path
         self.states = dict.fromkeys(State, 0)  # rows by state, the batch included
         self.due_wall = math.inf  # no waiting row is due earlier than this
+        self.loads: dict[str, int] = {}  # messages on disk that wait, by transport
+        self.is_counted = False  # whether every row on disk is in the counts
+        self.tally = Tally(self._query)
+        self.mark: Callable[[Row], Mark] = _unknown_way  # says what a row counts for that is being written
         self._rows: dict[int, Row | None] = {}  # by location; None: to be deleted
+        self._fresh: set[int] = set()  # of these, those that are not on disk
+        self._notes: dict[str, str] = {}
         self._bodies: list[int] = []
         self.unneeded: list[int] = []  # large bodies that nobody needs according to what is on disk
         self._forgotten: list[int] = []
@@ -159,17 +81,30 @@ class Journal:
             raise SpoolError(f"{path}: {error}") from error
 
     def _prepare(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        if not 0 <= version <= VERSION:
-            known = f"this one knows up to {VERSION}"
-            raise SpoolError(f"{self.path}: written by a newer version of this program (format {version}; {known})")
-        if version < VERSION:
-            steps = " ".join(_STEPS[number] for number in range(version, VERSION)) if version else _SCHEMA
-            self._database.executescript(f"BEGIN; {steps} PRAGMA user_version={VERSION}; COMMIT;")
-        for state, before in ((State.WAITING, State.ACTIVE), (State.HELD, State.HOLDING)):
-            self._database.execute("UPDATE message SET state = ? WHERE state = ?", (state, before))
+        try:
+            schema.prepare(self._database)
+        except schema.NewerFormat as error:
+            known = f"this one knows up to {schema.VERSION}"
+            raise SpoolError(
+                f"{self.path}: written by a newer version of this program (format {error}; {known})"
+            ) from None
+        self._let_go()
         for state, count in self._database.execute("SELECT state, count(*) FROM message GROUP BY state"):
             self.states[State(state)] = count
+        self.loads = self.tally.loads()
+        self.is_counted = self.noted(schema.COUNTED) is not None
+
+    def _let_go(self) -> None:
+        """What was in a manager's hands waits again, or is held. They are as many as the active set holds."""
+        totals: Totals = {}
+        for sender, data in self._query("SELECT sender, detail FROM message WHERE state = ?", (State.ACTIVE,)):
+            _count(totals, sender, data, State.ACTIVE, sign=-1)
+            _count(totals, sender, data, State.WAITING, sign=1)
+        self._database.execute("BEGIN")
+        for state, before in ((State.WAITING, State.ACTIVE), (State.HELD, State.HOLDING)):
+            self._database.execute("UPDATE message SET state = ? WHERE state = ?", (state, before))
+        tally.change(self._database, totals)
+        self._database.execute("COMMIT")
 
     def close(self) -> None:
         """Close the database; a batch that was not committed is lost."""
@@ -184,7 +119,13 @@ class Journal:
         self.states[row.state] += 1
         if row.state is State.WAITING:
             self.due_wall = min(self.due_wall, row.due_wall)
+        if before is None and row.location not in self._rows:
+            self._fresh.add(row.location)
         self._rows[row.location] = row
+
+    def note(self, name: str, text: str) -> None:
+        """Write down a text."""
+        self._notes[name] = text
 
     def drop(self, location: int, *, before: State) -> None:
         """Delete a row that has the state `before`."""
@@ -201,14 +142,15 @@ class Journal:
 
     def pending(self) -> int:
         """Entries in the batch, without what `commit` is given."""
-        return len(self._rows) + len(self._bodies) + len(self._forgotten)
+        return len(self._rows) + len(self._bodies) + len(self._forgotten) + len(self._notes)
 
     def commit(self, settled: Iterable[Settled]) -> None:
         """Write the batch and the segments' progress in one transaction and wait until it is on disk."""
         database = self._database
         try:
             database.execute("BEGIN")
-            self._write_rows()
+            totals = self._write_rows()
+            database.executemany("REPLACE INTO note VALUES (?, ?)", self._notes.items())
             for part in settled:
                 self._write_settled(part)
             for table in ("segment", "done"):
@@ -219,18 +161,42 @@ class Journal:
             if database.in_transaction:
                 database.execute("ROLLBACK")
             raise SpoolError(f"{self.path}: {error}") from error
+        for (kind, name, _), count in totals.items():
+            if kind is Kind.LOAD and count:
+                self.loads[name] = self.loads.get(name, 0) + count
+        self.is_counted = self.is_counted or schema.COUNTED in self._notes
         self._rows.clear()
+        self._fresh.clear()
+        self._notes.clear()
         self.unneeded += self._bodies
         self._bodies.clear()
         self._forgotten.clear()
 
-    def _write_rows(self) -> None:
+    def _write_rows(self) -> Totals:
+        """Write the batch's rows, and what that changes in the counts; returns the latter."""
+        totals: Totals = {}
         if not self._rows:
-            return
-        kept = [_values(row) for row in self._rows.values() if row is not None]
+            return totals
+        known = [location for location in self._rows if location not in self._fresh]
+        for start in range(0, len(known), AT_ONCE):
+            some = known[start : start + AT_ONCE]
+            places = ",".join("?" * len(some))
+            for sender, state, data in self._database.execute(
+                f"SELECT sender, state, detail FROM message WHERE location IN ({places})",
+                some,
+            ):
+                _count(totals, sender, data, state, sign=-1)
+        for row in self._rows.values():
+            if row is not None:
+                row.detail.mark = mark = self.mark(row)
+                addresses = [recipient.address for recipient in row.detail.recipients]
+                tally.add(totals, mark, row.sender, addresses, is_waiting=row.state is State.WAITING)
+        kept = [rows.columns(row) for row in self._rows.values() if row is not None]
         gone = [(location,) for location, row in self._rows.items() if row is None]
         self._database.executemany("REPLACE INTO message VALUES (?,?,?,?,?,?,?,?,?,?,?)", kept)
         self._database.executemany("DELETE FROM message WHERE location = ?", gone)
+        tally.change(self._database, totals)
+        return totals
 
     def _write_settled(self, part: Settled) -> None:
         self._database.execute("REPLACE INTO segment VALUES (?, ?)", (part.segment, part.taken))
@@ -249,6 +215,11 @@ class Journal:
             return self._database.execute(sql, arguments).fetchall()
         except sqlite3.Error as error:
             raise SpoolError(f"{self.path}: {error}") from error
+
+    def noted(self, name: str) -> str | None:
+        """A text that was written down, as it is on disk."""
+        rows = self._query("SELECT value FROM note WHERE name = ?", (name,))
+        return str(rows[0][0]) if rows else None
 
     def segments(self) -> dict[int, int]:
         """`taken` of every known segment."""
@@ -278,7 +249,7 @@ class Journal:
 
     def bodies(self) -> set[int]:
         """The large bodies of all rows on disk."""
-        return {_unsigned(body) for (body,) in self._query("SELECT body FROM message WHERE body != 0")}
+        return {rows.unsigned(body) for (body,) in self._query("SELECT body FROM message WHERE body != 0")}
 
     def row(self, location: int) -> Row | None:
         """The row of a message."""
@@ -302,6 +273,16 @@ class Journal:
     def between(self, start: int, stop: int) -> list[Row]:
         """The rows with start <= location < stop; lacks rows not on disk yet."""
         return self._select("WHERE location >= ? AND location < ?", (start, stop))
+
+    def page_end(self, after: int, limit: int) -> int | None:
+        """The location of the last of the next `limit` rows on disk behind `after`; `None` when there is none."""
+        sql = "SELECT max(location) FROM (SELECT location FROM message WHERE location > ? ORDER BY location LIMIT ?)"
+        last = self._query(sql, (after, limit))[0][0]
+        return None if last is None else int(last)
+
+    def is_damaged(self) -> bool:
+        """Whether rows have been met that cannot be read."""
+        return bool(self._damaged)
 
     def due(self, now_wall: float, limit: int) -> list[Row]:
         """Up to `limit` waiting rows whose time has come, the earliest first; lacks rows not on disk yet."""
@@ -349,16 +330,10 @@ class Journal:
                 rows.append(row)
         return rows
 
-    def _row(self, location: int, queue_id: int | None, state: int, *columns: Any) -> Row | None:
+    def _row(self, location: int, *columns: Any) -> Row | None:
         """A row as it is on disk; `None` for one that cannot be read, which is told once and otherwise left alone."""
-        due, attempts, received, sender, size, body, data, destination = columns
         try:
-            detail = _detail_decoder.decode(data)
-            address = location if queue_id is None else queue_id
-            return Row(
-                *(location, address, State(state), due, attempts, received, sender, size, _unsigned(body), detail),
-                destination=destination or "",
-            )
+            return rows.row(location, *columns)
         except (msgspec.MsgspecError, ValueError) as error:
             if location not in self._damaged:
                 self._damaged.add(location)
@@ -366,26 +341,15 @@ class Journal:
             return None
 
 
-def _values(row: Row) -> tuple[object, ...]:
-    return (
-        row.location,
-        None if row.queue_id == row.location else row.queue_id,
-        row.state,
-        row.due_wall,
-        row.attempts,
-        row.received_wall,
-        row.sender,
-        row.size_bytes,
-        _signed(row.body),
-        _detail_encoder.encode(row.detail),
-        row.destination or None,
-    )
+def _unknown_way(row: Row) -> Mark:
+    """What a row counts for where nobody knows the routes."""
+    return Mark(tally.bucket(row.received_wall, row.received_wall), [""])
 
 
-def _signed(number: int) -> int:
-    """A number of 64 bits as SQLite takes it."""
-    return number - (1 << 64) if number >> 63 else number
-
-
-def _unsigned(number: int) -> int:
-    return number & (1 << 64) - 1
+def _count(totals: Totals, sender: bytes, data: bytes, state: int, *, sign: int) -> None:
+    """Count a row that is on disk, if that can be read and was counted."""
+    with suppress(msgspec.MsgspecError):
+        detail = rows.detail(data)
+        if detail.mark is not None:
+            addresses = [recipient.address for recipient in detail.recipients]
+            tally.add(totals, detail.mark, sender, addresses, is_waiting=state == State.WAITING, sign=sign)

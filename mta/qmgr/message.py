@@ -2,12 +2,13 @@
 
 import enum
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
 from mta.ipc import DELIVERED, FAILED
-from mta.qmgr.journal import Detail, Recipient, Row, State
 from mta.qmgr.progress import SegmentProgress
+from mta.qmgr.rows import IN_HAND, Detail, Recipient, Row, State
 
 OVER = (DELIVERED, FAILED)
 
@@ -20,6 +21,15 @@ class Aim(enum.Enum):
     REQUEUE = enum.auto()  # it waits, and is due at once
     EXPIRE = enum.auto()
     BOUNCE = enum.auto()  # as EXPIRE, and its sender is told in any case
+
+
+_ENDINGS: dict[Aim, Literal["expire", "bounce"]] = {Aim.EXPIRE: "expire", Aim.BOUNCE: "bounce"}
+_AIMS = {name: aim for aim, name in _ENDINGS.items()}
+
+
+def aim_of(row: Row) -> Aim:
+    """What becomes of a message whose row has been in hand when a manager ended."""
+    return _AIMS[row.detail.ending] if row.detail.ending else Aim.RETRY
 
 
 class Message(msgspec.Struct, gc=False):
@@ -74,6 +84,7 @@ class Message(msgspec.Struct, gc=False):
                 warned=self.warned,
                 success=self.success,
                 listener=self.listener,
+                ending=_ENDINGS.get(self.aim, "") if state in IN_HAND else "",
             ),
         )
 

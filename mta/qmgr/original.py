@@ -11,7 +11,7 @@ from mta.dsn import returned
 from mta.dsn.returned import NOTHING, Returned
 from mta.envelope import Envelope
 from mta.errors import SpoolError
-from mta.qmgr.journal import Recipient, Row
+from mta.qmgr.rows import Recipient, Row
 from mta.spool import queueid
 from mta.spool.reader import MessageReader
 

@@ -13,8 +13,12 @@ from mta import envelope as envelopes
 from mta import ipc
 from mta.config import Bounces, Config, Domains, Listen, Queue, Route, Transport
 from mta.envelope import Envelope
+from mta.qmgr import tally
 from mta.qmgr.control import Control
 from mta.qmgr.core import Core
+from mta.qmgr.journal import Journal
+from mta.qmgr.rows import State
+from mta.qmgr.tally import Kind, Totals
 from mta.spool import layout
 from mta.spool.writer import SpoolWriter
 
@@ -188,6 +192,22 @@ class Bench:
 
     def close(self) -> None:
         self.core.close()
+
+
+def assert_counted(journal: Journal) -> None:
+    """The counts on disk are those of the rows on disk; nothing is in the batch."""
+    totals: Totals = {}
+    after = -1
+    while (last := journal.page_end(after, 100)) is not None:
+        for row in journal.between(after + 1, last + 1):
+            assert row.detail.mark is not None
+            addresses = [recipient.address for recipient in row.detail.recipients]
+            tally.add(totals, row.detail.mark, row.sender, addresses, is_waiting=row.state is State.WAITING)
+        after = last
+    kept = {(kind, name, at): count for kind, name, at, count in journal._query("SELECT * FROM tally")}
+    assert kept == totals
+    loads = {name: count for (kind, name, _), count in totals.items() if kind is Kind.LOAD}
+    assert {name: count for name, count in journal.loads.items() if count} == loads
 
 
 def ask(replies: Iterator[ipc.Reply]) -> list[dict[str, object]]:

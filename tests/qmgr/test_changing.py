@@ -9,8 +9,8 @@ from mta import ipc
 from mta.config import Bounces
 from mta.ipc import Job
 from mta.qmgr import finding
-from mta.qmgr.journal import State
-from mta.qmgr.looking import AGES
+from mta.qmgr.rows import State
+from mta.qmgr.shape import AGES
 from mta.spool import queueid
 
 

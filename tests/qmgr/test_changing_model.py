@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from queuetools import Bench, Sender, deferred, delivered, failed
+from queuetools import Bench, Sender, assert_counted, deferred, delivered, failed
 
 from mta import ipc
 from mta.spool import queueid
@@ -30,7 +30,6 @@ class OrdersMachine(RuleBasedStateMachine):
         self.failed: set[tuple[int, int]] = set()
         self.held: set[int] = set()
         self.gone: set[int] = set()  # deleted, or expired
-        self.expired: set[int] = set()
         self.crashes = 0
 
     def teardown(self) -> None:
@@ -50,6 +49,8 @@ class OrdersMachine(RuleBasedStateMachine):
                     times = self.got[location, index]
                     assert times >= 1 or (location, index) in self.failed
                     assert times <= 1 + self.crashes
+        assert self.queue.core.commit(self.queue.clock.monotonic())
+        assert_counted(self.queue.core.journal)
         left = {queueid.parse(str(item["id"])) for item in self.queue.ask("list")}
         assert left <= self.gone | {location for location, _ in self.failed}
         self.sender.close()
@@ -116,7 +117,7 @@ class OrdersMachine(RuleBasedStateMachine):
     def crash(self) -> None:
         self.queue.close()
         self.queue = Bench(self.root, self.queue.clock, active=4)
-        self.gone -= self.expired & {job.queue_id for job in self.jobs}  # that is not remembered
+        assert_counted(self.queue.core.journal)
         self.jobs.clear()
         self.crashes += 1
 
@@ -125,13 +126,14 @@ class OrdersMachine(RuleBasedStateMachine):
     def living(self) -> dict[int, str]:
         return {queueid.parse(str(item["id"])): str(item["state"]) for item in self.queue.ask("list")}
 
-    @rule(data=st.data(), verb=st.sampled_from(["hold", "release", "delete", "expire"]))
+    @rule(data=st.data(), verb=st.sampled_from(["hold", "release", "delete", "expire", "move"]))
     def by_id(self, data: st.DataObject, verb: str) -> None:
         location = data.draw(st.sampled_from(sorted(self.recipients)))
         living = self.living()
-        (item,) = self.queue.ask(verb, ids=[queueid.text(location)])
+        where = {"to": "relay"} if verb == "move" else {}
+        (item,) = self.queue.ask(verb, ids=[queueid.text(location)], **where)
         assert (item["missing"] == []) == (location in living)
-        self.note(verb, {location} if item["count"] else set())
+        self.note(verb, {location} if item["count"] and (verb != "move" or living[location] != "failed") else set())
 
     @rule(verb=st.sampled_from(["hold", "release"]), state=st.sampled_from([None, "queued", "active", "waiting"]))
     def by_filter(self, verb: str, state: str | None) -> None:
@@ -143,13 +145,13 @@ class OrdersMachine(RuleBasedStateMachine):
         if verb == "hold":  # what was to expire when a worker is done with it is held instead: the last order counts
             self.held |= concerned
             self.gone -= concerned
-            self.expired -= concerned
         elif verb == "release":
             self.held -= concerned
+        elif verb == "move":  # the last order counts, again
+            self.gone -= concerned
         else:
             self.gone |= concerned
             self.held -= concerned
-            self.expired |= concerned if verb == "expire" else set()
 
     @invariant()
     def held_means_held(self) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta.qmgr.filters import Facts, Filter, Pattern, domain_of, is_empty, matcher
-from mta.qmgr.journal import Recipient
+from mta.qmgr.filters import Facts, Filter, Pattern, is_empty, matcher
+from mta.qmgr.names import domain_of
+from mta.qmgr.rows import Recipient
 
 NOW_WALL = 10_000.0
 

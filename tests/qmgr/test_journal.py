@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from mta import log
 from mta.config import Log
 from mta.errors import SpoolError
-from mta.qmgr.journal import VERSION, Detail, Journal, Recipient, Row, Settled, State
+from mta.qmgr.journal import Journal, Settled
 from mta.qmgr.progress import Progress
+from mta.qmgr.rows import Detail, Recipient, Row, State
+from mta.qmgr.schema import VERSION
 
 
 def make_row(location: int, *, state: State = State.WAITING, due_wall: float = 100.0, queue_id: int = 0) -> Row:

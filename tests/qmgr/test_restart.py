@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from killed import KILLED, Fuse, KilledDatabase, quick_folder
-from queuetools import Bench, FakeClock, Sender, bench, deferred, delivered, failed
+from queuetools import Bench, FakeClock, Sender, assert_counted, bench, deferred, delivered, failed
 
 from mta import ipc
 from mta.spool import queueid, reclaim
@@ -93,6 +93,7 @@ def finish(root: Path, fates: dict[int, str]) -> None:
     clock.elapsed_s = 20_000.0
     fd = os.open(root / "delivered", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with bench(root, clock) as queue:
+        assert_counted(queue.core.journal)
         assert int(str(queue.stats()["queued"])) <= MESSAGES
         work(queue, fates, fd)
         bad = {queueid.text(location) for location, fate in fates.items() if fate == "fail"}
