@@ -335,10 +335,17 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     tls_ca: Annotated[
         str,
         Meta(
-            description='http and tls = "verify": PEM file with the authorities that count, readable for user; '
+            description='http, tls = "verify", mta_sts: PEM file with the authorities that count, readable for user; '
             "without one, the system's"
         ),
     ] = ""
+    mta_sts: Annotated[
+        bool,
+        Meta(
+            description="smtp without a host: heed what domains publish by MTA-STS (RFC 8461), unless tls is none. "
+            "Policies are fetched by HTTPS, port 443; tls_ca counts for their servers and for the hosts that they name"
+        ),
+    ] = True
     url: Annotated[
         str, Meta(description='http: where to post to, "https://api.example.org/mail"; http:// goes without TLS')
     ] = ""

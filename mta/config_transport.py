@@ -27,6 +27,7 @@ USED_BY = {
     "tls": ("lmtp", "smtp"),
     "tls_name": ("lmtp", "smtp"),
     "tls_ca": ("lmtp", "smtp", "http"),
+    "mta_sts": ("smtp",),
     "format": ("http",),
     "key_file": ("http",),
     "per": ("pipe",),
@@ -105,8 +106,11 @@ def _transport(path: KeyPath, transport: Transport) -> Iterator[Fault]:
 def _tls(path: KeyPath, transport: Transport) -> Iterator[Fault]:
     if transport.tls_name and not _HOST.fullmatch(transport.tls_name):
         yield (*path, "tls_name"), f"{shown(transport.tls_name)} is no host name and no IP address"
-    if transport.kind != "http" and transport.tls_ca and transport.tls != "verify":
-        yield (*path, "tls_ca"), 'is of use with tls = "verify" only'
+    has_policies = transport.kind == "smtp" and not transport.host and transport.mta_sts and transport.tls != "none"
+    if transport.kind != "http" and transport.tls_ca and transport.tls != "verify" and not has_policies:
+        yield (*path, "tls_ca"), 'is of use with tls = "verify" only, or with mta_sts where there is no host'
+    if transport.kind == "smtp" and transport.host and not transport.mta_sts:
+        yield (*path, "mta_sts"), "is of no use with a host; it is for the MX of domains"
     if transport.tls == "verify" and transport.host.startswith("unix:") and not transport.tls_name:
         yield (*path, "tls_name"), 'is missing; tls = "verify" needs it with a unix socket'
 

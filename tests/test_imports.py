@@ -71,6 +71,7 @@ FORBIDDEN = {
 FORBIDDEN_IN = {
     "deliver.mx": (*GEVENT, *IO, "datetime"),
     "deliver.dane": PURE,
+    "deliver.sts_policy": PURE,
     **dict.fromkeys((f"dns.{name}" for name in ("name", "message", "answer", "cache", "upstreams", "settings")), PURE),
     "dns.exchange": ("time", "datetime", "random"),
     "dns.stub": ("time", "datetime"),

@@ -17,7 +17,9 @@ Where this package waits
 
 Where mail for a domain goes
     A transport with a host has one relay. One without has a relay for each set of hosts (`domains`), found by look-ups
-    (`hosts`) from which `mx` makes an order. A look-up that fails is the destination's trouble: it defers.
+    (`hosts`) from which `mx` makes an order. A look-up that fails is the destination's trouble: it defers. The domain
+    may have a policy of MTA-STS for its hosts: `sts` knows it, `sts_fetch` fetches it, `sts_policy` reads it,
+    `sts_store` keeps it on disk. `tls_result` is what is noted of TLS with hosts, for reports.
 
 What is stored
     A file of a maildir begins with `Return-Path: <sender>` and `Delivered-To: recipient`, each ended by CR LF; then

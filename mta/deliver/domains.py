@@ -10,20 +10,25 @@ All recipients of a work have the same domain: the queue manager takes care of t
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from time import time
 
 import gevent
 from gevent.lock import BoundedSemaphore
 
 from mta import log
 from mta.config import Transport as Settings
-from mta.deliver import tls
+from mta.deliver import sts_fetch, tls, tls_result
 from mta.deliver.attempt import Work
 from mta.deliver.endpoint import Target
-from mta.deliver.hosts import Found, Hosts
+from mta.deliver.hosts import Asked, Found, Hosts
 from mta.deliver.messages import Messages
 from mta.deliver.mx import Failure
-from mta.deliver.peer import Address
+from mta.deliver.peer import Address, Connection
 from mta.deliver.relay import Relay
+from mta.deliver.sts import Sts
+from mta.deliver.sts_fetch import Fetcher
+from mta.deliver.sts_store import Store
 from mta.dns.stub import Resolver
 from mta.errors import SpoolError
 from mta.ipc import DEFERRED, FAILED
@@ -54,6 +59,29 @@ class Exchanges:
     def targets(self) -> list[Target]:
         """The hosts, best first."""
         return self.found.targets
+
+    def tried(self, target: Target, connection: Connection, domain: bytes) -> None:
+        """Write down what came of it, for reports."""
+        result, reason = tls_result.outcome(connection)
+        if not result or target.tls.level is tls.Level.NONE or domain.startswith(b"["):
+            return
+        applied = target.applied
+        if applied.trouble[0]:
+            result, reason = applied.trouble
+        name = _a_labels(domain)
+        host, address = target.label.partition("[")[0], str(target.address.target[0])
+        log.tls_result(
+            name,
+            applied.kind,
+            applied.domain or name,
+            result,
+            reason,
+            host=host,
+            address=address,
+            own_address=connection.own_ip,
+            policy_text=applied.text,
+            patterns=applied.patterns,
+        )
 
     def failed(self, address: Address) -> None:
         """Try this one last for a while."""
@@ -159,16 +187,29 @@ class Domains:
         return relay
 
 
+def _a_labels(domain: bytes) -> str:
+    """As names are compared, and reported."""
+    with suppress(AddressError):
+        domain = parse_domain(domain)
+    return domain.decode("ascii", "backslashreplace")
+
+
 def make(
-    settings: Settings, hostname: str, messages: Messages, resolver: Resolver, hosts: Hosts | None = None
+    settings: Settings, hostname: str, messages: Messages, resolver: Resolver, spool: Path, hosts: Hosts | None = None
 ) -> Domains:
     """The transport of kind smtp without a host; raises `ConfigError` when its authorities cannot be read.
 
-    `hosts` is for tests.
+    Policies of MTA-STS are kept in the folder `spool`. `hosts` is for tests.
     """
     name = hostname.encode("ascii", "replace")
     if hosts is None:
-        hosts = Hosts(resolver, name.lower(), tls.for_hosts(settings))
+        policy = tls.for_hosts(settings)
+        asked = None
+        if settings.mta_sts and policy.level is not tls.Level.NONE:
+            fetcher = Fetcher(resolver, sts_fetch.make_context(settings.tls_ca))
+            sts = Sts(resolver, fetcher, Store(spool / "sts"), time)
+            asked = Asked(sts, tls.make_context(tls.Level.STS, settings.tls_ca))
+        hosts = Hosts(resolver, name.lower(), policy, sts=asked)
     places = BoundedSemaphore(CONNECTIONS)
 
     def relay(exchanges: Exchanges) -> Relay:

@@ -5,18 +5,20 @@ from typing import NamedTuple, Protocol
 
 from gevent.socket import getaddrinfo
 
-from mta.deliver.peer import Address, ConnectError
+from mta.deliver.peer import Address, ConnectError, Connection
 from mta.deliver.tls import PLAIN, Policy
+from mta.deliver.tls_result import Applied
 from mta.endpoint import Unix, is_ipv6, parse_next_hop
 from mta.errors import ConfigError
 
 
 class Target(NamedTuple):
-    """Something to connect to: the address, how people and logs see it, and which TLS it gets."""
+    """Something to connect to: the address, how people and logs see it, which TLS it gets, and whose policy that is."""
 
     address: Address
     label: str
     tls: Policy
+    applied: Applied = Applied()
 
 
 class Endpoints(Protocol):
@@ -32,6 +34,9 @@ class Endpoints(Protocol):
 
     def targets(self) -> list[Target]:
         """In the order in which to try them. May wait; raises `ConnectError`."""
+
+    def tried(self, target: Target, connection: Connection, domain: bytes) -> None:
+        """TLS as it is demanded of a target was tried for mail to `domain`, or the connection ended before."""
 
     def failed(self, address: Address) -> None:
         """There was no connection to an address, or none that takes mail."""
@@ -56,6 +61,9 @@ class Endpoint:
     def targets(self) -> list[Target]:
         """As `addresses`."""
         return [Target(address, self.label, self._tls) for address in self.addresses()]
+
+    def tried(self, target: Target, connection: Connection, domain: bytes) -> None:
+        """Nobody is told of configured hosts."""
 
     def failed(self, address: Address) -> None:
         """Nothing is remembered."""

@@ -48,7 +48,7 @@ class HttpConnection:
     def __init__(self, url: Url, context: ssl.SSLContext | None, timeout_s: float) -> None:
         """Connect, with TLS where there is a `context`, within `timeout_s`. Raises `ConnectError`."""
         self._socket = _connected(url, context, monotonic() + timeout_s)
-        self._reader = _Reader(self._socket)
+        self._reader = ReplyReader(self._socket)
         self.is_open = True
 
     def is_stale(self) -> bool:
@@ -116,7 +116,7 @@ class HttpConnection:
         return Reply(response.status, response.reason, retry_after, body), is_reusable
 
 
-class _Reader:
+class ReplyReader:
     """What `http.client` reads a reply from: a socket and a file of it in one, with a deadline and a bound."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -136,7 +136,7 @@ class _Reader:
         """Whether more came than was read."""
         return bool(self._buffer)
 
-    def makefile(self, _mode: str) -> "_Reader":
+    def makefile(self, _mode: str) -> "ReplyReader":
         """As of a socket."""
         return self
 

@@ -53,7 +53,7 @@ def make_transports(config: Config) -> dict[str, Transport]:
             made[name] = maildir.make(settings.path, home, lambda: SpoolMessages(spool))
         elif settings.kind == "smtp" and not settings.host:
             resolver = resolver or Resolver(config.dns, monotonic)
-            made[name] = domains.make(settings, config.hostname, SpoolMessages(spool), resolver)
+            made[name] = domains.make(settings, config.hostname, SpoolMessages(spool), resolver, spool)
         else:
             made[name] = relay.make(settings, config.hostname, SpoolMessages(spool))
     return made

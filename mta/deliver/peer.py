@@ -63,7 +63,10 @@ class Connection:
         self._tls: Session | None = None
         self.tls = PLAIN  # what was asked for
         self.tls_failed = False  # TLS began, and did not work
+        self.tls_result = "validation-failure"  # in which way, in the words of reports
         self.expired = False  # the deadline has passed
+        name = sock.getsockname()
+        self.own_ip = name[0] if isinstance(name, tuple) else ""  # the address that it comes from
         self._hub = get_hub()
         self._readable = self._hub.loop.io(sock.fileno(), READ)
         self._movable = self._hub.loop.io(sock.fileno(), READ_OR_WRITE)
@@ -135,6 +138,7 @@ class Connection:
 
     def _tls_lost(self, error: TlsFailure) -> None:
         self.tls_failed = True
+        self.tls_result = error.result
         self.client.lost("4.7.5", f"TLS failed: {printable(str(error).encode())}")
 
     def transact(self, mail: Mail, chunks: Callable[[], Iterable[bytes]]) -> None:

@@ -15,7 +15,8 @@ outcome tells the queue manager so.
 
 TLS is spoken as the transport's level has it (`mta.deliver.tls`). Where it is optional and does not work, the same
 address is tried once more in plain text at once, and is spoken to in plain text for `PLAIN_S`: a broken TLS is no
-better than none, and must not keep mail from its destination.
+better than none, and must not keep mail from its destination. A policy of MTA-STS that is for testing is tried, and
+done without, in the same way.
 """
 
 import traceback
@@ -33,7 +34,7 @@ from mta.deliver.attempt import Work
 from mta.deliver.endpoint import Endpoint, Endpoints, Target
 from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import Address, ConnectError, Connection, connect
-from mta.deliver.tls import PLAIN, Level, fixed
+from mta.deliver.tls import PLAIN, Level, Policy, fixed
 from mta.deliver.turns import Turns
 from mta.errors import SpoolError
 from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Result
@@ -47,6 +48,10 @@ PLAIN_S = 600.0  # no TLS for so long to an address where it did not work
 PLAIN_ADDRESSES = 1000  # that are remembered for it
 
 _ENCRYPTION = {Level.NONE: Encryption.NEVER, Level.OPTIONAL: Encryption.OFFERED}
+
+
+def _encryption(tls: Policy) -> Encryption:
+    return _ENCRYPTION.get(tls.base.level if tls.base is not None else tls.level, Encryption.ALWAYS)
 
 
 class _Courier:
@@ -81,7 +86,7 @@ class Relay:
         self._settings = settings
         self._messages = messages
         self._places = places
-        self._plain: dict[Address, float] = {}  # addresses whose TLS is broken, until when (monotonic)
+        self._broken: dict[tuple[Address, Level], float] = {}  # which TLS does not work where, until when (monotonic)
         self._turns = Turns()
         self._waiting: deque[Work] = deque()
         self._busy = 0  # couriers, those included that are still connecting
@@ -165,7 +170,7 @@ class Relay:
             self._let_go(courier)
         reused = courier.connection is not None
         while True:
-            connection = courier.connection or self._connect(only_verified=require_tls)
+            connection = courier.connection or self._connect(_domain(message, work), only_verified=require_tls)
             courier.connection = connection
             client = connection.client
             if require_tls and not connection.is_verified:
@@ -217,8 +222,8 @@ class Relay:
 
     # --- connections
 
-    def _connect(self, *, only_verified: bool) -> Connection:
-        """A connection that is ready for mail, if need be to one of those that are verified. Waits.
+    def _connect(self, domain: bytes, *, only_verified: bool) -> Connection:
+        """A connection that is ready for mail to a domain, if need be to one of those that are verified. Waits.
 
         Raises `ConnectError`.
         """
@@ -227,7 +232,7 @@ class Relay:
             if only_verified and not target.tls.is_verified:
                 continue
             try:
-                connection = self._reach(target)
+                connection = self._reach(target, domain)
             except ConnectError as error:
                 self._endpoint.failed(target.address)
                 text = str(error) if target.label == self._endpoint.label else f"{target.label}: {error}"
@@ -237,25 +242,30 @@ class Relay:
                 return connection
         raise failure
 
-    def _reach(self, target: Target) -> Connection:
-        """A connection to one address, ready for mail. Waits; raises `ConnectError`."""
-        address = target.address
-        is_optional = target.tls.level is Level.OPTIONAL
-        if is_optional and self._plain.get(address, 0.0) > monotonic():
-            target = target._replace(tls=PLAIN)
-        connection = self._greeted(target)
-        failure = connection.client.failure
-        if failure is not None and connection.tls_failed and is_optional:
-            log.note("plaintext", relay=target.label, reason=failure.text)
-            if len(self._plain) >= PLAIN_ADDRESSES:
-                self._plain.clear()
-            self._plain[address] = monotonic() + PLAIN_S
-            connection = self._greeted(target._replace(tls=PLAIN))
+    def _reach(self, target: Target, domain: bytes) -> Connection:
+        """A connection to one address, ready for mail to a domain. Waits; raises `ConnectError`."""
+        tls, wanted = target.tls, target.tls
+        while True:
+            place = target.address, tls.level
+            fallback = tls.fallback
+            if fallback is not None and self._broken.get(place, 0.0) > monotonic():
+                tls = fallback
+                continue
+            connection = self._greeted(target._replace(tls=tls))
+            if tls is wanted:
+                self._endpoint.tried(target, connection, domain)
             failure = connection.client.failure
-        if failure is not None:
-            raise ConnectError(failure.code, failure.text)
-        self._working += 1
-        return connection
+            if failure is None:
+                self._working += 1
+                return connection
+            if fallback is None or not connection.tls_failed:
+                raise ConnectError(failure.code, failure.text)
+            if fallback is PLAIN:
+                log.note("plaintext", relay=target.label, reason=failure.text)
+            if len(self._broken) >= PLAIN_ADDRESSES:
+                self._broken.clear()
+            self._broken[place] = monotonic() + PLAIN_S
+            tls = fallback
 
     def _greeted(self, target: Target) -> Connection:
         """A connection behind the greetings; closed where they failed. Waits; raises `ConnectError`."""
@@ -266,7 +276,7 @@ class Relay:
         except BaseException:
             self._release()
             raise
-        client = Client(self._hostname, self._protocol, _ENCRYPTION.get(target.tls.level, Encryption.ALWAYS))
+        client = Client(self._hostname, self._protocol, _encryption(target.tls))
         connection = Connection(sock, client, self._settings.timeout_s, self._turns)
         connection.label = target.label
         self._open.add(connection)
@@ -363,6 +373,11 @@ def _mail(message: Message, recipients: tuple[int, ...], client: Client, *, requ
         notify=[dsn.notify[index] for index in recipients],
         orcpt=[dsn.orcpt[index] for index in recipients],
     )
+
+
+def _domain(message: Message, work: Work) -> bytes:
+    """The domain of a work's recipients: to the hosts of a domain, all have the same."""
+    return message.envelope.recipients[work.job.recipients[0]].rpartition(b"@")[2].lower()
 
 
 def _has_ascii_header(message: Message) -> bool:

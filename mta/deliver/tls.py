@@ -2,7 +2,9 @@
 
 At the levels `optional` and `required` any certificate is taken: whoever can change what is sent between the hosts can
 take its place. `verify` wants one from a known authority, for the name of the next hop (RFC 6125 section 6.4). DANE is
-not configured: hosts whose signed zone has records for them get it instead of another level (`mta.deliver.dane`).
+not configured: hosts whose signed zone has records for them get it instead of another level (`mta.deliver.dane`). So it
+is with hosts of a domain that has a policy (`mta.deliver.sts`): a certificate as with `verify` is demanded, or where
+the policy is for testing, asked for and done without.
 """
 
 import enum
@@ -39,10 +41,22 @@ class Level(enum.Enum):
     REQUIRED = "required"
     VERIFY = "verify"
     DANE = "dane"
+    STS = "sts"
+    TESTING = "testing"
+
+
+_VERIFYING = (Level.VERIFY, Level.STS, Level.TESTING)
 
 
 class TlsFailure(PeerError):
-    """The handshake, or a record behind it, is not as it must be; the connection is of no more use."""
+    """The handshake, or a record behind it, is not as it must be; the connection is of no more use.
+
+    `result` says so in the words of reports (RFC 8460 section 4.3).
+    """
+
+    def __init__(self, text: str, result: str = "validation-failure") -> None:
+        super().__init__(text)
+        self.result = result
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -57,11 +71,17 @@ class Policy(msgspec.Struct, frozen=True):
     is_sure: bool = True
     tlsa: tuple[Tlsa, ...] = ()  # at the level DANE
     names: tuple[str, ...] = ()  # one of which a certificate must have, where a record names its authority only
+    base: "Policy | None" = None  # at the level TESTING: what counts
 
     @property
     def is_verified(self) -> bool:
         """Whether a session that comes about is with the server that is meant."""
-        return self.level is Level.DANE or (self.level is Level.VERIFY and self.is_sure)
+        return self.level in (Level.DANE, Level.STS) or (self.level is Level.VERIFY and self.is_sure)
+
+    @property
+    def fallback(self) -> "Policy | None":
+        """What is tried, on a new connection, where this does not work; None where nothing else will do."""
+        return PLAIN if self.level is Level.OPTIONAL else self.base
 
     def check(self, session: "Session") -> None:
         """Look at what OpenSSL did not verify in the handshake. Raises `TlsFailure`."""
@@ -85,6 +105,20 @@ class Policy(msgspec.Struct, frozen=True):
             return Policy(Level.DANE, _any_certificate(), names[0], tlsa=demand.records, names=known)
         return msgspec.structs.replace(self, level=Level.REQUIRED) if self.level is Level.OPTIONAL else self
 
+    def under_sts(self, context: ssl.SSLContext, host: str, *, is_enforced: bool) -> "Policy":
+        """The same for a host that a policy of MTA-STS allows, or that it would not allow if it were not for testing.
+
+        DANE goes before (RFC 8461 section 2); a certificate that is demanded anyway stays so. `context` is one of the
+        level STS.
+        """
+        if self.level in (Level.NONE, Level.DANE):
+            return self
+        if self.level is Level.VERIFY:
+            return msgspec.structs.replace(self, is_sure=True) if is_enforced else self
+        if is_enforced:
+            return Policy(Level.STS, context, _name(host))
+        return Policy(Level.TESTING, context, _name(host), base=self)
+
     def named(self, name: str, *, is_sure: bool) -> "Policy":
         """The same for a host of that name, unless there is a name already."""
         if self.level is Level.NONE or self.name:
@@ -100,6 +134,20 @@ _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.:-]{0,251}[a-z0-9_])?")
 def _name(text: str) -> str:
     """A name as TLS can ask for it, or none: what the DNS holds need not be one."""
     return text if _NAME.fullmatch(text) else ""
+
+
+# What OpenSSL finds wrong with a certificate (X509_V_ERR_...), in the words of reports (RFC 8460 section 4.3.1).
+_RESULTS = {
+    **dict.fromkeys((62, 64), "certificate-host-mismatch"),  # HOSTNAME_MISMATCH, IP_ADDRESS_MISMATCH
+    **dict.fromkeys((9, 10), "certificate-expired"),  # CERT_NOT_YET_VALID, CERT_HAS_EXPIRED
+    # UNABLE_TO_GET_ISSUER_CERT, DEPTH_ZERO_SELF_SIGNED_CERT, SELF_SIGNED_CERT_IN_CHAIN, ..._LOCALLY,
+    # UNABLE_TO_VERIFY_LEAF_SIGNATURE, CERT_REVOKED, INVALID_CA, CERT_UNTRUSTED
+    **dict.fromkeys((2, 18, 19, 20, 21, 23, 24, 27), "certificate-not-trusted"),
+}
+
+
+def _result(error: ssl.SSLError) -> str:
+    return _RESULTS.get(getattr(error, "verify_code", 0), "validation-failure")
 
 
 @cache
@@ -137,13 +185,14 @@ def for_hosts(settings: Settings) -> Policy:
 def make_context(level: Level, authorities: str) -> ssl.SSLContext:
     """A context for sessions of that level; `authorities` is a PEM file, or empty for the system's.
 
-    Reads files, for VERIFY; raises `ConfigError` when they cannot be read.
+    Reads files, where certificates are verified; raises `ConfigError` when they cannot be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996 section 3
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_ciphers(CIPHERS)
-    if level is not Level.VERIFY:
+    context.hostname_checks_common_name = level is Level.VERIFY  # not so for policies: RFC 8461 section 4.2
+    if level not in _VERIFYING:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return context
@@ -186,7 +235,7 @@ class Session:
                 raise TlsFailure("the handshake does not end") from None
             return False
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise TlsFailure(pem.why(error)) from None
+            raise TlsFailure(pem.why(error), _result(error)) from None
         name, _, bits = self._tls.cipher() or ("", "", 0)
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
         self.certificate = self._tls.getpeercert(binary_form=True) or b""

@@ -165,8 +165,9 @@ def test_a_certificate_that_the_record_names(exchanging: Exchanging, pair: Pair,
     finally:
         log.setup("deliver", 0, Log())
     assert server.encrypted == 1
-    (line,) = (tmp_path / "log").read_text().splitlines()
+    told, line = (tmp_path / "log").read_text().splitlines()
     assert ' dane" ' in line
+    assert f" policy=tlsa policy_domain={HOST} result=success " in told
 
 
 @pytest.mark.parametrize("level", ["optional", "required", "verify"])

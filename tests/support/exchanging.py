@@ -1,11 +1,12 @@
 """A transport without a host, with a DNS in memory and next hops on several loopback addresses."""
 
 import random
+from pathlib import Path
 from typing import Any
 
 from mta.config import Transport as Settings
 from mta.deliver import domains
-from mta.deliver.hosts import Hosts
+from mta.deliver.hosts import Asked, Hosts
 from mta.deliver.tls import for_hosts
 from tests.support.deliveries import FakeMessages
 from tests.support.nexthop import NextHop, Script
@@ -14,13 +15,17 @@ from tests.support.resolver import FakeResolver
 
 
 class Exchanging(Relaying):
-    """All next hops have one port. `own` are the addresses that count as ours."""
+    """All next hops have one port. `own` are the addresses that count as ours.
+
+    `sts` is where policies of MTA-STS come from.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.resolver = FakeResolver()
         self.port = 0
         self.own: set[str] = set()
+        self.sts: Asked | None = None
 
     def listen(self, address: str, script: Script) -> NextHop:
         """Start a next hop there."""
@@ -36,10 +41,11 @@ class Exchanging(Relaying):
             self.resolver,  # type: ignore[arg-type]
             b"me.example",
             for_hosts(settings),
+            sts=self.sts,
             is_own=lambda text: text in self.own,
             port=self.port,
             rng=random.Random(1),
         )
         messages = FakeMessages(self.messages)
-        self.transport = domains.make(settings, "me.example", messages, self.resolver, hosts)  # type: ignore
+        self.transport = domains.make(settings, "me.example", messages, self.resolver, Path(), hosts)  # type: ignore
         self._closing.append(self.transport.close)

@@ -3,6 +3,7 @@
 NSD answers for its zones alone; Unbound asks it, and nobody else.
 """
 
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,10 @@ class Running:
             self.__exit__()
             raise
         return self
+
+    def reload(self) -> None:
+        """Have it read its files again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
