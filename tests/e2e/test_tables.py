@@ -3,11 +3,14 @@
 import os
 import smtplib
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mta.tables.lmdb_build import build
+from tests.support.httpvalues import HttpValues
 from tests.support.server import Server
 
 PATIENCE_S = 30.0
@@ -94,3 +97,51 @@ def test_without_a_table_nobody_is_refused_for_good(tmp_path: Path, users: Users
         users.write("joe@example.org")
         server.until(lambda: answer(server, "joe@example.org").startswith("250 "), "the file")
         assert answer(server, "jane@example.org").startswith("550 ")
+
+
+def settings_of(table: dict[str, object]) -> dict[str, object]:
+    """Of a server whose recipients are in that table, nothing remembered."""
+    return {
+        "processes": {"server": 1},
+        "domains": {"local": ["example.org"], "recipients": "users", "extension": "+"},
+        "table": {"users": table},
+    }
+
+
+def test_a_database(tmp_path: Path) -> None:
+    text, path = tmp_path / "users", tmp_path / "users.lmdb"
+
+    def put(*lines: str) -> None:
+        text.write_text("".join(f"{line}\n" for line in lines))
+        build(str(text), str(path), lambda _seen, _total: None)
+
+    put("JOE@example.org")
+    with Server(tmp_path / "mta", settings_of({"kind": "lmdb", "path": str(path)})) as server:
+        assert answer(server, "Joe+tag@example.org").startswith("250 2.1.5 ")
+        assert answer(server, "jane@example.org") == "550 5.1.1 No such user here [no-user]"
+        put("jane@example.org")
+        server.until(lambda: answer(server, "jane@example.org").startswith("250 "), "the new database")
+        assert answer(server, "joe@example.org").startswith("550 5.1.1 ")
+        path.write_bytes(b"")
+        server.until(lambda: answer(server, "jane@example.org").startswith("451 4.4.3 "), "the damage")
+        server.until(lambda: f'"{path}: it was cut' in server.log.read_text(), "the reason in the log")
+        put("jane@example.org")
+        server.until(lambda: answer(server, "jane@example.org").startswith("250 "), "the mended database")
+
+
+def test_a_server_of_values(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    with HttpValues({"joe@example.org": "a value"}, token="s3cret") as values:
+        url = f"http://127.0.0.1:{values.port}/users/{{key}}"
+        table = {"kind": "http", "url": url, "key_file": str(token), "cache_s": 0, "negative_cache_s": 0}
+        with Server(tmp_path / "mta", settings_of(table)) as server:
+            assert answer(server, "joe+tag@example.org").startswith("250 2.1.5 ")
+            asked = ["joe+tag@example.org", "joe@example.org"]
+            assert values.asked == [f"/users/{urllib.parse.quote(key, safe='')}" for key in asked]
+            assert answer(server, "jane@example.org") == "550 5.1.1 No such user here [no-user]"
+            values.is_down = True
+            assert answer(server, "joe@example.org").startswith("451 4.4.3 ")
+            server.until(lambda: "503 Service Unavailable" in server.log.read_text(), "the reason in the log")
+            values.is_down = False
+            server.until(lambda: answer(server, "joe@example.org").startswith("250 "), "the server")

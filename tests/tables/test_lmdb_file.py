@@ -2,7 +2,9 @@
 
 import fcntl
 import os
+import shutil
 import struct
+import tempfile
 from pathlib import Path
 
 import lmdb
@@ -14,6 +16,7 @@ from mta.errors import TableDown
 from mta.tables.lmdb_file import VALUE_BYTES, Database, Locked, check_file, open_database
 
 EXCLUSIVE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+NOBODY = 65534
 FREE = struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 Entries = dict[bytes, bytes]
@@ -172,6 +175,22 @@ def test_pages_that_are_none(path: Path) -> None:
     database = Database(str(path))
     with pytest.raises(OSError, match="LMDB: "):
         database.get(b"user7")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who can be somebody else")
+def test_who_may_read_it_needs_nothing_else() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="lmdb-"))  # pytest's own are closed to others
+    try:
+        make(folder / "users", {b"joe\0": b"x\0"})
+        (folder / "users").chmod(0o444)
+        folder.chmod(0o555)
+        os.seteuid(NOBODY)
+        try:
+            assert Database(str(folder / "users")).get(b"joe") == b"x"
+        finally:
+            os.seteuid(0)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_two_tables_may_have_the_same_file(path: Path) -> None:
