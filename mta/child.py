@@ -63,3 +63,7 @@ class ChildContext(msgspec.Struct, frozen=True):
     def ready(self) -> None:
         """Tell the supervisor that this child is at work."""
         os.write(self.status_fd, b"ready\n")
+
+    def empty(self) -> None:
+        """Tell the supervisor that no mail is left, and that none can come."""
+        os.write(self.status_fd, b"empty\n")

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_build, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
+from mta import __version__, cli_build, cli_drain, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
@@ -38,8 +38,8 @@ def run(config_file: str, ready_fd: int | None) -> int:
     HUP   reads the configuration again and replaces all workers,
           without refusing a client
 
-    Says "mta: ready" on standard error when mail can come. Ends with 0 after TERM and INT, 78 when the configuration is
-    wrong, 69 when an address or the spool is in use, and with other codes of sysexits.h.
+    Says "mta: ready" on standard error when mail can come. Ends with 0 after TERM and INT, and when it was drained; 78
+    when the configuration is wrong, 69 when an address or the spool is in use, and with other codes of sysexits.h.
     """
     return supervisor.run(lambda: config_load.load(config_file), ready_fd=ready_fd)
 
@@ -68,6 +68,7 @@ def check(config_file: str) -> int:
 
 
 cli.add_command(cli_queue.queue)
+cli.add_command(cli_drain.command)
 cli.add_command(cli_trace.trace)
 cli_lookup.table.add_command(cli_build.build)
 cli.add_command(cli_lookup.table)

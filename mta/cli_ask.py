@@ -49,10 +49,19 @@ def ask(
 ) -> Iterator[dict[str, Any]]:
     """Put a request to the queue; gives the items of its answer as they come.
 
-    With `words`, long work shows them with a progress bar, on a terminal. Blocks for up to `TIMEOUT_S` for each packet.
-    Raises `ConfigError`, `Unanswered`, `Refused`, and `SpoolError` while mta does not run.
+    As `ask_of`; raises `ConfigError` as well.
     """
-    config = config_load.load(config_file)
+    yield from ask_of(config_load.load(config_file), verb, arguments, words=words)
+
+
+def ask_of(
+    config: Config, verb: str, arguments: dict[str, Any] | None = None, *, words: str = ""
+) -> Iterator[dict[str, Any]]:
+    """The same, where the configuration has been read.
+
+    With `words`, long work shows them with a progress bar, on a terminal. Blocks for up to `TIMEOUT_S` for each packet.
+    Raises `Unanswered`, `Refused`, and `SpoolError` while mta does not run.
+    """
     request = ipc.Request(verb, arguments or {})
     bar: Bar | None = None
     begun_at = time.monotonic()

@@ -54,14 +54,14 @@ class _Parsed(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-_age, _size = _Parsed("age", parse_age), _Parsed("size", parse_size)
+AGE, _size = _Parsed("age", parse_age), _Parsed("size", parse_size)
 
 _OPTIONS = (
     click.option("--sender", multiple=True, metavar="PATTERN", help="From this address; <> is the null sender."),
     click.option("--recipient", multiple=True, metavar="PATTERN", help="To this address."),
     click.option("--domain", multiple=True, metavar="PATTERN", help="To somebody in this domain."),
-    click.option("--older", "older_s", type=_age, metavar="AGE", help="Accepted at least that long ago: 90s, 3h, 2d."),
-    click.option("--younger", "younger_s", type=_age, metavar="AGE", help="Accepted less long ago."),
+    click.option("--older", "older_s", type=AGE, metavar="AGE", help="Accepted at least that long ago: 90s, 3h, 2d."),
+    click.option("--younger", "younger_s", type=AGE, metavar="AGE", help="Accepted less long ago."),
     click.option("--larger", "larger_bytes", type=_size, metavar="SIZE", help="More bytes than that: 500, 10k, 5M."),
     click.option("--smaller", "smaller_bytes", type=_size, metavar="SIZE", help="Fewer bytes than that."),
     click.option(

@@ -33,6 +33,7 @@ _WORDS = {
     "bounced": "{kind} to <{to}> as message {bounce}",
     "not_bounced": "nobody is told, not <{to}>: {reason}",
     "moved": "to transport {transport}",
+    "taken_over": "from another node, where it was message {there}, {age_s} s after it had come there",
     "disconnect": "{reason}, messages {messages}, commands {commands}, {seconds} s",
 }
 _ALWAYS = ("time", "process", "event", "queue", "session")

@@ -160,6 +160,13 @@ class Listen(Struct, frozen=True, forbid_unknown_fields=True):
     xclient: Annotated[
         list[str], Meta(description="networks whose XCLIENT command is believed: filters that stand for the client")
     ] = field(default_factory=list)
+    xfer: Annotated[
+        list[str],
+        Meta(
+            description="networks of other nodes that may hand their queues to this one (mta drain --to): what they "
+            "hand over is taken for ANY recipient, and relayed. Never a network with anybody else in it"
+        ),
+    ] = field(default_factory=list)
     xforward: Annotated[list[str], Meta(description="networks whose XFORWARD command is taken, for the log only")] = (
         field(default_factory=list)
     )

@@ -14,6 +14,7 @@ from mta.endpoint import Tcp, parse_listen
 from mta.networks import parse_network
 
 SMTP_PORT = 25
+WIDEST = {4: 8, 6: 32}  # bits at least of a network in `xfer`: private ones have as many
 
 
 def check(parts: dict[str, Any], unreadable: Collection[Path]) -> Iterator[Fault]:
@@ -70,8 +71,21 @@ def _addresses(listens: list[Listen | None]) -> Iterator[Fault]:
 
 
 def _networks(path: Path, listen: Listen) -> Iterator[Fault]:
-    for key in ("proxy_protocol", "xclient", "xforward"):
+    for key in ("proxy_protocol", "xclient", "xforward", "xfer"):
         yield from network_faults((*path, key), getattr(listen, key))
+    yield from _handing_over(path, listen)
+
+
+def _handing_over(path: Path, listen: Listen) -> Iterator[Fault]:
+    """What would make an open relay is a fault, and not left to the administrator's care."""
+    if listen.xfer and listen.protocol == "lmtp":
+        yield (*path, "xfer"), 'is of use with protocol = "smtp" only'
+    for number, text in enumerate(listen.xfer):
+        try:
+            if text is not None and parse_network(text).prefixlen < WIDEST[parse_network(text).version]:
+                yield (*path, "xfer", number), f"{shown(text)} is too wide: whoever is in it could relay through us"
+        except ValueError:
+            continue  # told already
 
 
 def _early(path: Path, listen: Listen) -> Iterator[Fault]:

@@ -357,6 +357,7 @@ def test_paths_of_certificates_count_from_the_folder_of_the_file() -> None:
         "tls = 'implicit'\nproxy_protocol = ['192.0.2.1', '2001:db8::/32', '0.0.0.0/0']",
         "tls = 'required'\nclient_certificates = 'require'",
         "protocol = 'lmtp'",
+        "xfer = ['192.0.2.1', '10.0.0.0/8', 'fd00::/32']",
         "refuse_early = []",
         "refuse_early = ['data', 'ehlo', 'helo', 'greeting']",
     ],
@@ -388,6 +389,18 @@ def test_good_listeners(listen: str) -> None:
             '5: listen[0].xclient[0]: "192.0.2.1/24" has bits behind its prefix; "192.0.2.0/24" or "192.0.2.1" is',
         ),
         ("xforward = [\n'127.0.0.1',\n'[::1]']", "", '7: listen[0].xforward[1]: "[::1]" is no network'),
+        (
+            "xfer = ['10.0.0.0/8', 'node']",
+            "",
+            '5: listen[0].xfer[1]: "node" is no network; an address or a network, as',
+        ),
+        ("xfer = ['0.0.0.0/0']", "", '5: listen[0].xfer[0]: "0.0.0.0/0" is too wide: whoever is in it could relay'),
+        (
+            "xfer = ['::1', '2000::/3']",
+            "",
+            '5: listen[0].xfer[1]: "2000::/3" is too wide: whoever is in it could',
+        ),
+        ("protocol = 'lmtp'\nxfer = ['::1']", "", '6: listen[0].xfer: is of use with protocol = "smtp" only'),
         ("xforward = '127.0.0.1'", "", '5: listen[0].xforward: "127.0.0.1" given; a list, of a text each is allowed'),
         (
             "refuse_early = ['ehlo', 'starttls']",

@@ -43,15 +43,16 @@ ALLOWED = {
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
         *("config_access", "networks", "newlines", "pem", "routing", "tls_facts", "tls_file"),
     ),
-    "qmgr": ("dsn", "spool", "child", "config", "envelope", "errors", "ipc", "log", "metrics", "routing"),
+    "qmgr": ("dsn", "spool", "child", "config", "drain", "envelope", "errors", "ipc", "log", "metrics", "routing"),
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
-        *("pem", "tls_facts"),
+        *("drain", "pem", "tls_facts"),
         *("dns", "smtp.address"),
     ),
     "supervisor": (
-        *("child", "clients_file", "config", "config_load", "endpoint", "errors", "log", "metrics", "pem", "tls_file"),
+        *("child", "clients_file", "config", "config_load", "drain", "endpoint", "errors", "log", "metrics", "pem"),
+        "tls_file",
     ),
 }
 

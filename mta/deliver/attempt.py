@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from mta import log
+from mta.drain import PEER
 from mta.envelope import Envelope
 from mta.errors import SpoolCorrupt, SpoolError
 from mta.ipc import DEFERRED, DELIVERED, FAILED, Job, Outcome, Result
@@ -66,10 +69,20 @@ class Work:
     ) -> None:
         """Each recipient has a result of its own. `envelope` is None where it could not be read.
 
-        `remote` and `onward` as in `mta.ipc.Outcome`.
+        `remote` and `onward` as in `mta.ipc.Outcome`. What a node that takes over refuses has not failed: whoever gave
+        the order is to mend that, and no sender to hear of it.
         """
+        if self.job.transport == PEER:
+            results = map(_kept, results)
+        self._settle(
+            envelope, relay, tuple(results), Outcome(0, (), destination_down, retry_after_s, remote, onward), tls
+        )
+
+    def _settle(
+        self, envelope: Envelope | None, relay: str, results: tuple[Result, ...], outcome: Outcome, tls: str = ""
+    ) -> None:
+        """The log, and the report: `outcome` without number and results."""
         job = self.job
-        results = tuple(results)
         queue_id = queueid.text(job.queue_id)
         session = envelope.session if envelope else ""
         delay_s = time() - envelope.received_wall if envelope else 0.0
@@ -82,7 +95,7 @@ class Work:
                 event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s, tls)
         if all(result.status == DELIVERED for result in results):
             results = ()
-        self._report(job, Outcome(job.number, results, destination_down, retry_after_s, remote, onward))
+        self._report(job, replace(outcome, number=job.number, results=results))
 
     def settle_all(
         self,
@@ -121,7 +134,14 @@ class Work:
             status, code, text = FAILED, "5.3.0", "the stored message is damaged"
         settled = {result.recipient for result in results}
         rest = [Result(index, status, code, text) for index in self.job.recipients if index not in settled]
-        self.settle(envelope, relay, results + rest)
+        self._settle(envelope, relay, (*results, *rest), Outcome(0))
+
+
+def _kept(result: Result) -> Result:
+    """A refusal by who takes over, as a delay."""
+    if result.status != FAILED:
+        return result
+    return Result(result.recipient, DEFERRED, f"4{result.code[1:]}", f"not taken over: {result.text}")
 
 
 class Transport(Protocol):

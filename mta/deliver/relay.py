@@ -36,10 +36,12 @@ from mta.deliver.messages import Message, Messages
 from mta.deliver.peer import Address, ConnectError, Connection, connect
 from mta.deliver.tls import PLAIN, Level, Policy, fixed
 from mta.deliver.turns import Turns
+from mta.drain import PEER
 from mta.errors import SpoolError
 from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Result
 from mta.smtp.client import Client, Encryption, Protocol, Step
 from mta.smtp.client_mail import Mail
+from mta.spool import queueid
 
 IDLE_S = 5.0  # servers keep an idle connection for minutes, or for 10 s when they are busy (Postfix)
 SWEEP_S = 0.5  # deadlines are looked at so often, and more often where they are short
@@ -178,6 +180,8 @@ class Relay:
                 return
             try:
                 mail = _mail(message, work.job.recipients, client, require_tls=require_tls)
+                if work.job.transport == PEER:
+                    mail = _handed_over(mail, message, work)
                 connection.transact(mail, message.chunks)
             except SpoolError as error:
                 self._let_go(courier)
@@ -378,6 +382,12 @@ def _mail(message: Message, recipients: tuple[int, ...], client: Client, *, requ
 def _domain(message: Message, work: Work) -> bytes:
     """The domain of a work's recipients: to the hosts of a domain, all have the same."""
     return message.envelope.recipients[work.job.recipients[0]].rpartition(b"@")[2].lower()
+
+
+def _handed_over(mail: Mail, message: Message, work: Work) -> Mail:
+    """Mail for who takes over from us, with what only that host may know (`mta.smtp.xfer`)."""
+    queue_id = queueid.text(work.job.queue_id)
+    return msgspec.structs.replace(mail, arrived_wall=message.envelope.received_wall, queue_id=queue_id)
 
 
 def _has_ascii_header(message: Message) -> bool:

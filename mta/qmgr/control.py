@@ -15,7 +15,7 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
 - `stats`: one item: `queued` (accepted, not finished), `active`, `waiting`, `held`, `failed` (messages); `unread` (in
   the log, part of `queued`), `in_flight` (jobs), `workers`, `results` (recipients delivered, deferred and failed since
   the manager started), `bounces` (notifications sent, and failures dropped, since then), `corrupt`, `torn` (places in
-  the log), `healthy`, `destinations` (by name: `waiting`,
+  the log), `healthy`, `draining` (text: empty, `deliver`, or who gets everything), `destinations` (by name: `waiting`,
   `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs).
 - `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
   that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of
@@ -23,6 +23,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
 - `hold`, `release`, `retry`, `delete`, `expire`, `bounce`, `move`: arguments are `ids`, `all` or filters; `move` needs
   `to`, a transport. One item: `count`, and two lists of ids, `missing` (not in the queue) and `unchanged` (nothing to
   be done about them). It comes when the change is on the disk. See `mta.qmgr.changing`.
+- `drain`: argument `to`, a host and port, the name of a transport, or empty. One item: `since_wall` and `to`, when the
+  order is on the disk. `undrain`: `cancelled`, whether there was one. See `mta.qmgr.draining`.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,6 +37,7 @@ from mta import ipc
 from mta.errors import SpoolError
 from mta.qmgr.changing import VERBS, Changer
 from mta.qmgr.core import Core
+from mta.qmgr.draining import drop_order, take_order
 from mta.qmgr.filters import Filter
 from mta.qmgr.finding import Finder
 from mta.qmgr.items import Item
@@ -70,6 +73,8 @@ class Control:
             "show": lambda said: looker.show(said.id),
             "stats": lambda said: looker.stats(),
             "shape": lambda said: shaper.shape(said, said.by, said.limit),
+            "drain": lambda said: take_order(core, str(root), said.to),
+            "undrain": lambda said: drop_order(str(root)),
         }
 
     def answer(self, request: ipc.Request) -> Iterator[ipc.Reply]:

@@ -8,7 +8,7 @@ import math
 import random
 from pathlib import Path
 
-from mta import log, routing
+from mta import drain, log, routing
 from mta.config import Config, Transport
 from mta.envelope import Envelope
 from mta.errors import SpoolError
@@ -66,6 +66,7 @@ class Core:
         self.clock = clock
         self.settings = config.queue
         self.transports = frozenset(config.transport)
+        self.draining = drain.told(config)
         self.journal = Journal(root / "qmgr" / "journal.db")
         self.progress = Progress(self.journal.segments())
         allowed = {name: terms(transport) for name, transport in config.transport.items()}

@@ -51,6 +51,7 @@ class Looker:
             "corrupt": corrupt,
             "torn": torn,
             "healthy": core.healthy,
+            "draining": core.draining,
             "destinations": self._destinations(),
         }
 

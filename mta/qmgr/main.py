@@ -17,14 +17,17 @@ import sys
 import time
 from pathlib import Path
 
-from mta import ipc, log
+from mta import drain, ipc, log
 from mta.child import ChildContext
 from mta.config import Config
 from mta.errors import EX_OK, MtaError
 from mta.qmgr import store
+from mta.qmgr.changing import Changer
 from mta.qmgr.clock import Clock, SystemClock
 from mta.qmgr.control import Control
 from mta.qmgr.core import Core
+from mta.qmgr.draining import Draining
+from mta.qmgr.finding import Finder
 from mta.qmgr.peers import Peers
 
 TURN_S = 0.004  # between the beginnings of two turns that moved mail
@@ -93,7 +96,16 @@ def _do_nothing(_number: int, _frame: object) -> None:
 class Manager:
     """The loop. `run` returns when the process is to end."""
 
-    def __init__(self, core: Core, peers: Peers, signals: Signals, selector: selectors.BaseSelector) -> None:
+    def __init__(
+        self,
+        core: Core,
+        peers: Peers,
+        signals: Signals,
+        selector: selectors.BaseSelector,
+        draining: Draining | None = None,
+    ) -> None:
+        """`draining` is there where the queue is to be emptied."""
+        self._draining = draining
         self._core = core
         self._peers = peers
         self._signals = signals
@@ -129,6 +141,8 @@ class Manager:
         if core.healthy:
             moved += self._peers.send(core.scheduler.assign(begun_at))
         moved += core.settle(self._clock.monotonic())
+        if self._draining is not None:
+            moved += self._draining.step(self._clock.monotonic())
         if not moved:
             log.flush()
             return core.timeout_s(self._clock.monotonic())
@@ -163,15 +177,17 @@ def run(context: ChildContext) -> int:
         lock = _await_lock(config, signals, selector)
         if lock is None:
             return EX_OK
-        core = Core(config, SystemClock(), random.Random())
+        root = Path(config.spool)
+        core = Core(drain.for_queue(config), SystemClock(), random.Random())
         listener = ipc.listen(str(store.folder(config)))
-        control = Control(core, Path(config.spool))
+        control = Control(core, root)
         peers = Peers(listener, selector, core.scheduler, core.active, control.answer)
         signals.watch_commits()
         gc.freeze()  # what is there now stays: no need to walk it again and again
         context.ready()
         log.started(unread=core.intake.unread(), waiting=sum(core.journal.states.values()))
-        Manager(core, peers, signals, selector).run()
+        draining = Draining(core, Changer(core, Finder(core, root)), context.empty) if drain.is_on(config) else None
+        Manager(core, peers, signals, selector, draining).run()
         peers.close()
         core.close()
         os.close(lock)

@@ -130,6 +130,7 @@ class Connection:
         log.connect(client.session_id, client.text, door.address)
         session.may_xclient = client.host in door.xclient
         session.may_xforward = client.host in door.xforward
+        session.may_xfer = client.host in door.xfer
         refusal = self._admit()
         if refusal is not None and door.is_tls:
             return refusal.reason  # whoever waits for TLS cannot read it
@@ -282,6 +283,7 @@ class Connection:
         self.client = entrance.introduced(self.client, event.attributes)
         client = self.client
         log.connect(client.session_id, client.text, self._door.address)
+        self._session.may_xfer = False  # a filter speaks for others, and none of them is a node of ours
         self._session.restart(greet=True)
 
     def _on_xforward(self, event: Xforward) -> None:
@@ -303,6 +305,9 @@ class Connection:
     def _on_recipient(self, event: Recipient) -> None:
         session = self._session
         assert session.transaction is not None
+        if session.is_handed_over:
+            self._take_over(event)
+            return
         reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
         targets = reply or self._door.recipients.expand(event, session.transaction.sender)
         if isinstance(targets, tuple):
@@ -313,6 +318,11 @@ class Connection:
             session.decline(targets)  # our fault, not the client's
         else:
             session.refuse(targets)
+
+    def _take_over(self, event: Recipient) -> None:
+        """A recipient from a node of ours, which has accepted it once (`mta.smtp.xfer`): no question is asked again."""
+        address = event.local + b"@" + event.domain if event.domain else self._door.chain.postmaster
+        self._session.accept_recipient(address)
 
     def _on_data(self, event: DataCommand) -> None:
         session = self._session
@@ -361,6 +371,7 @@ class Connection:
             listener=self._door.address,
             tls=self._tls,
             is_normalised=self._normaliser is not None,
+            lifetime_s=self._door.lifetime_s,
         )
         try:
             location = content.commit(make_envelope)
@@ -376,6 +387,10 @@ class Connection:
         seconds = time() - self._transaction_started_s
         count, size_bytes = len(transaction.recipients), facts.size
         log.queued(queue_id, client.session_id, client.text, transaction.sender, count, size_bytes, seconds)
+        if transaction.parameters.handed_id:
+            age_s = max(0.0, time() - transaction.parameters.arrived_wall)
+            there = transaction.parameters.handed_id
+            log.note("taken_over", queue=queue_id, session=client.session_id, there=there, age_s=age_s)
         session.accept_message(replies.queued(queue_id))
 
     def _drop_content(self) -> None:

@@ -35,6 +35,8 @@ class Door:
         self.xclient = Networks(listen.xclient)
         self.xforward = Networks(listen.xforward)
         self.access = access or Access({})
+        self.xfer = Networks(listen.xfer)
+        self.lifetime_s = config.queue.lifetime_s  # of what is handed over here
         self.exempt = Networks(limits.client_exempt)
         self.chain = Chain(
             domains,

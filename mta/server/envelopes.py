@@ -7,7 +7,7 @@ from mta.envelope import Dsn, Envelope
 from mta.fastparse import Unstuffer
 from mta.server.client import Client
 from mta.server.tls_stream import TlsFacts
-from mta.smtp import trace
+from mta.smtp import trace, xfer
 from mta.smtp.session import Session
 from mta.smtp.transaction import Transaction
 
@@ -25,8 +25,9 @@ def encoded(
     listener: str,
     tls: TlsFacts | None,
     is_normalised: bool,
+    lifetime_s: float,
 ) -> bytes:
-    """The envelope as the spool stores it.
+    """The envelope as the spool stores it. `lifetime_s` bounds the age of what another node hands over.
 
     `facts` is what was counted in the content as it came, `is_normalised` whether its line ends were put right since;
     `tls` is None without TLS.
@@ -53,7 +54,7 @@ def encoded(
         Envelope(
             sender=transaction.sender,
             recipients=tuple(recipients),
-            received_wall=now_wall,
+            received_wall=_arrived(parameters.arrived_wall, now_wall, lifetime_s),
             client=client.text,
             helo=helo,
             protocol=protocol,
@@ -68,6 +69,11 @@ def encoded(
             listener=listener,
         )
     )
+
+
+def _arrived(handed_wall: float, now_wall: float, lifetime_s: float) -> float:
+    """When a message counts as accepted: now, or, of one that is handed over, when it was accepted first."""
+    return xfer.kept_arrival(handed_wall, now_wall, lifetime_s) if handed_wall else now_wall
 
 
 def _has_bare_newlines(facts: Unstuffer) -> bool:

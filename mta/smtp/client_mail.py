@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from mta.smtp import xtext
+from mta.smtp import xfer, xtext
 
 DELIVERED = 2
 DEFERRED = 4
@@ -25,6 +25,8 @@ MAIL = "MAIL"
 RECIPIENT = "RCPT"
 DATA = "DATA"
 CHUNK = "BDAT"
+
+_XFER = xfer.KEYWORD.encode()
 
 Keywords = Mapping[bytes, bytes]
 Commands = list[tuple[str, bytes]]
@@ -59,6 +61,8 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
     notify: Sequence[str] = ()
     orcpt: Sequence[bytes] = ()
     require_tls: bool = False
+    arrived_wall: float = 0.0  # of mail that is handed over (`mta.smtp.xfer`), for a server that knows what that is
+    queue_id: str = ""
 
 
 def ruled_out(mail: Mail, keywords: Keywords) -> Verdict | None:
@@ -104,6 +108,8 @@ def _mail_parameters(mail: Mail, keywords: Keywords, *, dsn: bool) -> bytes:
         parameters += b" SMTPUTF8"
     if mail.require_tls:
         parameters += b" REQUIRETLS"
+    if mail.queue_id and _XFER in keywords:
+        parameters += xfer.mail_parameters(mail.arrived_wall, mail.queue_id)
     if dsn and mail.ret:
         parameters += b" RET=%b" % mail.ret.encode()
     if dsn and mail.envid:

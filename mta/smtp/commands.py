@@ -59,7 +59,10 @@ def _ehlo(dialogue: Dialogue, argument: bytes) -> Event | None:
         dialogue.refuse(replies.R501_LHLO_SYNTAX if dialogue.is_lmtp else replies.R501_HELO_SYNTAX)
         return None
     reply = dialogue.terms.extended_hello(
-        tls_active=dialogue.tls_active, xclient=dialogue.may_xclient, xforward=dialogue.may_xforward
+        tls_active=dialogue.tls_active,
+        xclient=dialogue.may_xclient,
+        xforward=dialogue.may_xforward,
+        may_xfer=dialogue.may_xfer,
     )
     dialogue.greeted(argument, reply, extended=True)
     return None
@@ -134,7 +137,7 @@ def _mail(dialogue: Dialogue, argument: bytes) -> Event | None:
         dialogue.proposed = Transaction(sender)
         return Sender(sender, 0)
     try:
-        given = parameters.parse_mail(rest, terms.mail_parameters(tls_active=tls_active))
+        given = parameters.parse_mail(rest, terms.mail_parameters(tls_active=tls_active, may_xfer=dialogue.may_xfer))
     except parameters.ParameterError as error:
         dialogue.refuse(error.reply)
         return None

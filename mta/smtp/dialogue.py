@@ -30,8 +30,8 @@ class Dialogue:
     ask for until the driver has agreed.
 
     `refusals` gathers what was refused since the driver last cleared it, `penalties` counts those among them that
-    should be delayed; `commands` counts lines taken as commands, `mails` accepted MAIL commands. `may_xclient` and
-    `may_xforward` are the driver's to set.
+    should be delayed; `commands` counts lines taken as commands, `mails` accepted MAIL commands. `may_xclient`,
+    `may_xforward` and `may_xfer` are the driver's to set.
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Dialogue:
         "helo",
         "mails",
         "may_xclient",
+        "may_xfer",
         "may_xforward",
         "next_state",
         "penalties",
@@ -65,6 +66,7 @@ class Dialogue:
         self._junk = 0  # commands since the last message that brought none
         self.may_xclient = False
         self.may_xforward = False
+        self.may_xfer = False
         self.verb = b""
         self.argument = b""
         self.next_state: State | None = None
@@ -113,6 +115,11 @@ class Dialogue:
     def is_receiving(self) -> bool:
         """Whether a message is coming: content, or the next chunk of it."""
         return BDAT <= self.state <= DATA
+
+    @property
+    def is_handed_over(self) -> bool:
+        """Whether the transaction is a hand-over (`mta.smtp.xfer`)."""
+        return self.transaction is not None and self.transaction.parameters.arrived_wall > 0
 
     @property
     def must_wait(self) -> bool:

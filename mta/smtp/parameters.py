@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from mta.smtp import limits, replies, xtext
+from mta.smtp import limits, replies, xfer, xtext
 from mta.smtp.replies import Reply
 
 
@@ -35,6 +35,8 @@ class MailParameters(msgspec.Struct, frozen=True, gc=False):
     envid: bytes = b""  # decoded: printable ASCII and blanks (RFC 3461 section 4.4)
     require_tls: bool = False  # RFC 8689 section 2
     prdr: bool = False  # a reply for each recipient after the content
+    arrived_wall: float = 0.0  # of a hand-over (`mta.smtp.xfer`): when it was accepted first; else 0
+    handed_id: str = ""  # of a hand-over: its queue id there
 
 
 class RcptParameters(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +127,8 @@ MAIL: Mapping[bytes, Check] = {
     b"ENVID": _envid,
     b"REQUIRETLS": partial(_flag, "require_tls"),
     b"PRDR": partial(_flag, "prdr"),
+    b"XARRIVED": lambda value: {"arrived_wall": xfer.parse_arrived(value)},
+    b"XQUEUEID": lambda value: {"handed_id": xfer.parse_queue_id(value)},
 }
 RCPT: Mapping[bytes, Check] = {b"NOTIFY": _notify, b"ORCPT": partial(_orcpt, False)}
 RCPT_SMTPUTF8: Mapping[bytes, Check] = {**RCPT, b"ORCPT": partial(_orcpt, True)}
@@ -132,7 +136,10 @@ RCPT_SMTPUTF8: Mapping[bytes, Check] = {**RCPT, b"ORCPT": partial(_orcpt, True)}
 
 def parse_mail(data: bytes, known: frozenset[bytes]) -> MailParameters:
     """The parameters of MAIL. `known` are the keywords that the session offers; raises `ParameterError`."""
-    return MailParameters(**_parse(data, MAIL, known))
+    given = MailParameters(**_parse(data, MAIL, known))
+    if bool(given.arrived_wall) is not bool(given.handed_id):
+        raise ParameterError(replies.R501_PARAMETER_VALUE, "XARRIVED and XQUEUEID go together")
+    return given
 
 
 def parse_rcpt(data: bytes, known: frozenset[bytes], *, smtputf8: bool) -> RcptParameters:

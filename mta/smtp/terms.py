@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from mta.smtp import replies, state
+from mta.smtp import replies, state, xfer
 from mta.smtp.replies import Reply
 from mta.smtp.state import Rules
 from mta.smtp.xclient import XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES
@@ -52,7 +52,7 @@ class Terms(msgspec.Struct, frozen=True):
     greeting: Reply
     hello: Reply
     help: Reply
-    _extended: dict[tuple[bool, bool, bool], Reply] = msgspec.field(default_factory=dict)
+    _extended: dict[tuple[bool, ...], Reply] = msgspec.field(default_factory=dict)
 
     @classmethod
     def make(
@@ -78,20 +78,24 @@ class Terms(msgspec.Struct, frozen=True):
             help=replies.R214_HELP_LMTP if is_lmtp else replies.R214_HELP,
         )
 
-    def mail_parameters(self, *, tls_active: bool) -> frozenset[bytes]:
-        """The parameters of MAIL that are offered."""
+    def mail_parameters(self, *, tls_active: bool, may_xfer: bool = False) -> frozenset[bytes]:
+        """The parameters of MAIL that are offered, to a client that may hand mail over or may not."""
         offered = LMTP_PARAMETERS if self.protocol == "lmtp" else MAIL_PARAMETERS
+        if may_xfer:
+            offered |= xfer.MAIL_PARAMETERS
         return offered | {b"REQUIRETLS"} if tls_active else offered  # RFC 8689 section 2
 
-    def extended_hello(self, *, tls_active: bool, xclient: bool, xforward: bool) -> Reply:
+    def extended_hello(
+        self, *, tls_active: bool, xclient: bool = False, xforward: bool = False, may_xfer: bool = False
+    ) -> Reply:
         """The answer to EHLO for a client with these rights. HELP stands last: some clients read EHLO up to there."""
-        key = (tls_active, xclient, xforward)
+        key = (tls_active, xclient, xforward, may_xfer)
         found = self._extended.get(key)
         if found is None:
             found = self._extended[key] = replies.extended_hello(self.hostname, self._keywords(*key))
         return found
 
-    def _keywords(self, tls_active: bool, xclient: bool, xforward: bool) -> list[str]:
+    def _keywords(self, tls_active: bool, xclient: bool, xforward: bool, may_xfer: bool) -> list[str]:
         bounds = self.bounds
         keywords = [f"SIZE {bounds.message_bytes}", "PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "BINARYMIME"]
         keywords += ["DSN", "ENHANCEDSTATUSCODES", f"LIMITS MAILMAX={bounds.messages} RCPTMAX={bounds.recipients}"]
@@ -105,4 +109,6 @@ class Terms(msgspec.Struct, frozen=True):
             keywords.append(f"XCLIENT {' '.join(XCLIENT_ATTRIBUTES)}")
         if xforward:
             keywords.append(f"XFORWARD {' '.join(XFORWARD_ATTRIBUTES)}")
+        if may_xfer:
+            keywords.append(xfer.KEYWORD)
         return [*keywords, "HELP"]

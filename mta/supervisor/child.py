@@ -22,7 +22,18 @@ _PACKAGE_PATH = str(Path(__file__).resolve().parents[2])
 class Child:
     """A running (or just ended) child. Times are monotonic seconds."""
 
-    __slots__ = ("_popen", "index", "is_stopping", "kill_at", "pidfd", "ready_at", "role", "started_at", "status_fd")
+    __slots__ = (
+        "_popen",
+        "index",
+        "is_empty",
+        "is_stopping",
+        "kill_at",
+        "pidfd",
+        "ready_at",
+        "role",
+        "started_at",
+        "status_fd",
+    )
 
     def __init__(self, argv: Sequence[str], context: ChildContext, status_fd: int, owner: Account | None, now: float):
         """Start `argv` with the descriptors of `context`; `status_fd` is the reading end of its status pipe.
@@ -46,6 +57,7 @@ class Child:
         self.pidfd = os.pidfd_open(self._popen.pid)
         self.started_at = now
         self.ready_at: float | None = None
+        self.is_empty = False  # it has said that there is no mail any more
         self.is_stopping = False  # told to stop: its end is no accident
         self.kill_at: float | None = None
 
@@ -73,6 +85,8 @@ class Child:
             return True
         if data.startswith(b"ready") and self.ready_at is None:
             self.ready_at = now
+        if data.endswith(b"empty\n"):
+            self.is_empty = True
         return bool(data)
 
     def worked_s(self, now: float) -> float:

@@ -3,7 +3,7 @@
 import os
 import select
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from mta import clients_file, log
 from mta.child import ChildContext
@@ -75,10 +75,9 @@ class Family:
         self._living.append(child)
         return child
 
-    def put_in_place(self, newcomers: Iterable[Child], generation: Generation) -> list[Child]:
+    def put_in_place(self, newcomers: Iterable[Child], generation: Generation, roles: Collection[str]) -> list[Child]:
         """Give newcomers the slots of their roles; returns those they supersede, slots too many included."""
         taken = {(child.role, child.index): child for child in newcomers}
-        roles = {role for role, _ in taken}
         for key in [key for key in self._slots if key[0] in roles]:
             del self._slots[key]
         for key, child in taken.items():

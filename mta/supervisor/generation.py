@@ -6,7 +6,7 @@ import resource
 
 import msgspec
 
-from mta import log
+from mta import drain, log
 from mta.config import Config
 from mta.errors import ConfigError, MtaError
 from mta.supervisor.certificates import Certificates
@@ -69,7 +69,9 @@ def _made(config: Config, now: float, running: Generation | None) -> Generation:
 
 
 def server_count(config: Config) -> int:
-    """The number of SMTP workers: as configured, or one for each core that we may use."""
+    """The number of SMTP workers: as configured, or one for each core that we may use; none while we drain."""
+    if drain.is_on(config):
+        return 0
     return config.processes.server or len(os.sched_getaffinity(0))
 
 

@@ -15,12 +15,13 @@ from types import FrameType
 
 import msgspec
 
-from mta import __version__, log
+from mta import __version__, drain, log
 from mta.config import Config
 from mta.errors import EX_OK, EX_OSERR, MtaError
 from mta.supervisor import folder, generation
 from mta.supervisor.child import COMMANDS, Child, Commands
 from mta.supervisor.family import Family
+from mta.supervisor.orders import Orders
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 START_ORDER = ("qmgr", "deliver", "server")
@@ -63,7 +64,9 @@ class Supervisor:
         self._open_log(config)
         folder.prepare(Path(config.spool), self._owner)
         self._lock_fd = folder.lock(Path(config.spool))
-        self._generation = generation.first(config, clock())
+        self._orders = Orders(config.spool, clock)
+        self._loaded = config  # as the file has it, whatever is made of it
+        self._generation = generation.first(drain.applied(config, self._orders.order), clock())
         generation.allow_descriptors(config)
         self._signals_fd, self._signals_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll = select.poll()
@@ -87,6 +90,7 @@ class Supervisor:
                 self._resume()
                 self._family.tend()
                 self._generation.certificates.tend(self._clock())
+                self._mind_orders()
                 log.flush()
                 if self._exit_code is None:
                     for fd, _ in self._poll.poll(self._wait_ms()):
@@ -106,7 +110,8 @@ class Supervisor:
             next(resumed, None)
 
     def _wait_ms(self) -> int | None:
-        wanted = (self._family.due_at(), self._generation.certificates.due_at, self._deadline_at)
+        look_at = self._orders.due_at if self._phase == "running" else None
+        wanted = (self._family.due_at(), self._generation.certificates.due_at, self._deadline_at, look_at)
         times = [at for at in wanted if at is not None]
         return max(0, int((min(times) - self._clock()) * 1000) + 1) if times else None
 
@@ -137,6 +142,18 @@ class Supervisor:
         self._sequence = sequence
         self._deadline_at = None
 
+    def _mind_orders(self) -> None:
+        """Go on with an order to drain that is new, was changed or taken back; end when it is carried out."""
+        if self._phase != "running":
+            return
+        if self._orders.look():
+            self._begin("reloading", self._renewing(self._loaded))
+            self._resume()
+        elif drain.is_on(self._generation.config) and any(child.is_empty for child in self._family.living("qmgr")):
+            log.note("drained")
+            self._begin("draining", self._draining())
+            self._resume()
+
     def _settle(self) -> None:
         """A start or a reload is over."""
         if self._wants_reload:
@@ -162,14 +179,23 @@ class Supervisor:
             log.problem("the start failed", role=lost.role, index=lost.index)
             self._begin("stopping", self._stopping(lost.exit_code))
             return
-        self._family.put_in_place(children, self._generation)
+        self._family.put_in_place(children, self._generation, START_ORDER)
         self._tell_ready()
         self._settle()
 
     def _reloading(self) -> Iterator[None]:
+        try:
+            loaded = self._load()
+        except MtaError as error:
+            self._keep_old(str(error))
+            return
+        yield from self._renewing(loaded)
+
+    def _renewing(self, loaded: Config) -> Iterator[None]:
+        """Go over to a configuration, under the order to drain that there is or is not."""
         old = self._generation
         try:
-            new = generation.following(self._load(), old, self._clock())
+            new = generation.following(drain.applied(loaded, self._orders.order), old, self._clock())
         except MtaError as error:
             self._keep_old(str(error))
             return
@@ -186,15 +212,21 @@ class Supervisor:
             new.retire(old)
             self._keep_old(f"a new process did not get ready: {lost.role}")
             return
-        self._generation = new
+        self._generation, self._loaded = new, loaded
         self._open_log(new.config)
         new.certificates.tell()
-        self._stop(self._family.put_in_place(newcomers, new))
+        is_draining = drain.is_on(new.config)
+        if is_draining:
+            old.listeners.shut()
+        self._stop(self._family.put_in_place(newcomers, new, ("deliver", "server")))
         old.retire(new)
         while any(child.is_stopping for child in self._family.living("deliver")):
             yield  # what they have in hand is to be reported to the queue manager that gave it to them
+        while is_draining and self._family.living("server"):
+            yield  # they may still take mail, and the next queue manager is to say when there is none any more
         yield from self._replace_qmgr(new)
         log.note("reloaded", listen=" ".join(new.listeners.names()))
+        self._tell_order()
         self._settle()
 
     def _replace_qmgr(self, new: generation.Generation) -> Generator[None, None, None]:
@@ -203,7 +235,7 @@ class Supervisor:
         except OSError as error:
             log.problem("the queue manager goes on with the configuration it has", reason=str(error))
             return
-        self._stop(self._family.put_in_place(qmgrs, new))
+        self._stop(self._family.put_in_place(qmgrs, new, ("qmgr",)))
         yield from self._until_ready(qmgrs)  # if it is lost, its slot has it started again
 
     def _keep_old(self, reason: str) -> None:
@@ -279,6 +311,7 @@ class Supervisor:
             spool=running.config.spool,
         )
         running.certificates.tell()
+        self._tell_order()
         with suppress(OSError):  # standard error may be closed; that is no reason to stop
             os.write(2, b"mta: ready\n")
         if self._ready_fd is not None:
@@ -286,6 +319,11 @@ class Supervisor:
                 os.write(self._ready_fd, b"ready\n")
                 os.close(self._ready_fd)
             self._ready_fd = None
+
+    def _tell_order(self) -> None:
+        how = drain.told(self._generation.config)
+        if how:
+            log.note("draining", to=how, cancel="mta drain --cancel")
 
     def _open_log(self, config: Config) -> None:
         log.setup("supervisor", 0, config.log)

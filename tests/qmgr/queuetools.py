@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 from xxhash import xxh3_64_intdigest
 
+from mta import drain, ipc
 from mta import envelope as envelopes
-from mta import ipc
 from mta.config import Bounces, Config, Domains, Listen, Queue, Route, Transport
+from mta.drain import Order
 from mta.envelope import Envelope
 from mta.qmgr import tally
 from mta.qmgr.control import Control
@@ -123,11 +124,19 @@ class Bench:
 
     WORKER = 1
 
-    def __init__(self, root: Path, clock: FakeClock | None = None, bounces: Bounces = SILENT, **queue: float) -> None:
+    def __init__(
+        self,
+        root: Path,
+        clock: FakeClock | None = None,
+        bounces: Bounces = SILENT,
+        order: Order | None = None,
+        **queue: float,
+    ) -> None:
+        """`order`: the manager is to drain."""
         layout.make_folders(root)
         layout.make_folder(root / "qmgr")
         self.root = root
-        self.config = make_config(root, bounces, **queue)
+        self.config = drain.for_queue(drain.applied(make_config(root, bounces, **queue), order))
         self.clock = clock or FakeClock()
         self.core = Core(self.config, self.clock, random.Random(1))
         self.core.scheduler.join(self.WORKER)
@@ -225,9 +234,15 @@ def ask(replies: Iterator[ipc.Reply]) -> list[dict[str, object]]:
 
 
 @contextmanager
-def bench(root: Path, clock: FakeClock | None = None, bounces: Bounces = SILENT, **queue: float) -> Iterator[Bench]:
+def bench(
+    root: Path,
+    clock: FakeClock | None = None,
+    bounces: Bounces = SILENT,
+    order: Order | None = None,
+    **queue: float,
+) -> Iterator[Bench]:
     """A bench that is closed at the end, without a commit: as a crash would."""
-    it = Bench(root, clock, bounces, **queue)
+    it = Bench(root, clock, bounces, order, **queue)
     try:
         yield it
     finally:

@@ -82,3 +82,10 @@ def test_binary_content_needs_both_extensions(keywords: tuple[bytes, ...]) -> No
     assert (verdict.status, verdict.code) == (FAILED, "5.6.3")
     assert ruled_out(Mail(b"a", (b"b",), 7), dict.fromkeys(keywords, b"")) is None
     assert ruled_out(Mail(b"a", (b"b",), 7, binary=True), dict.fromkeys(ALL, b"")) is None
+
+
+def test_hand_over_is_told_to_who_knows_it_alone() -> None:
+    mail = Mail(b"", (b"joe@example.org",), 7, arrived_wall=1700000000.25, queue_id="8000000000142")
+    assert lines(mail, b"X-MTA-XFER")[0] == b"MAIL FROM:<> XARRIVED=1700000000.250 XQUEUEID=8000000000142"
+    assert lines(mail, *ALL)[0] == b"MAIL FROM:<> SIZE=7"
+    assert lines(Mail(b"", (b"joe@example.org",), 7), b"X-MTA-XFER")[0] == b"MAIL FROM:<>"

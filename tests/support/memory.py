@@ -212,6 +212,7 @@ class MemoryConnection:
         door = self.door
         session.may_xclient = self.host in door.xclient
         session.may_xforward = self.host in door.xforward
+        session.may_xfer = self.host in door.xfer
         if door.is_tls:
             self.in_handshake = True
             self.closed = bool(early)
@@ -248,6 +249,8 @@ class MemoryConnection:
                 client = self.host.encode()
                 self._visit = self.door.access.begin(client=client, helo=session.helo, sender=address)
                 session.accept_sender()
+            case Recipient() if session.is_handed_over:
+                session.accept_recipient(event.local + b"@" + event.domain)
             case Recipient():
                 assert session.transaction is not None
                 reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
@@ -274,6 +277,7 @@ class MemoryConnection:
             case Message():
                 self._end(event)
             case Xclient():
+                session.may_xfer = False
                 session.restart(greet=True)
             case Xforward():
                 pass
