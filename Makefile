@@ -14,8 +14,9 @@ EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
 PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd openssl curl
 # Exim's package and Postfix's exclude each other, the others' would start them at each boot, and postfix-lmdb's would
 # change the configuration of Postfix. So these are only unpacked; the libraries are those that they need.
-UNPACKED := exim4-daemon-light haproxy unbound nsd postfix-lmdb liblmdb0
+UNPACKED := exim4-daemon-light haproxy unbound nsd postfix-lmdb liblmdb0 postgresql-15 slapd
 PEERS += redis-tools ldnsutils libevent-2.1-7 libfstrm0 libnghttp2-14 libprotobuf-c1 libpython3.11
+PEERS += libicu72 libpq5 libwrap0 libxml2 libxslt1.1 libargon2-1 libltdl7 libsasl2-2 tzdata
 PEERS += libnss-wrapper libdb5.3 libgnutls-dane0 libidn12 libnsl2 libpcre2-8-0 liblua5.3-0 libopentracing-c-wrapper0
 
 .PHONY: run test interop bench lint fmt docs clean build peers packages

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec.structs import fields, replace
 
+from mta import config_table_server
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.config_text import absolute, shown
@@ -21,26 +22,33 @@ from mta.tables.settings import Table
 from mta.tables.text import BadTable
 
 # Which kinds may have a key. Keys that are not here may stand anywhere.
-_ASKED = ("sqlite", "socketmap", "redis", "http")
+_SERVERS = ("sql", "ldap", "socketmap", "redis", "http")
+_ASKED = ("sqlite", *_SERVERS)
 USED_BY = {
     "entries": ("inline", "regexp", "cidr"),
     "path": ("file", "regexp", "cidr", "lmdb", "sqlite"),
-    "query": ("sqlite",),
+    "query": ("sqlite", "sql"),
     "host": ("socketmap", "redis"),
     "map": ("socketmap",),
     "hash": ("redis",),
     "prefix": ("redis",),
-    **dict.fromkeys(("url", "key_file", "tls_ca"), ("http",)),
-    "connections": ("socketmap", "redis", "http"),
+    "url": ("sql", "ldap", "http"),
+    "key_file": ("http",),
+    "password_file": ("sql", "ldap"),
+    **dict.fromkeys(("base", "scope", "filter", "attribute", "bind_dn", "starttls"), ("ldap",)),
+    "tls_ca": ("http", "ldap"),
+    "connections": _SERVERS,
     **dict.fromkeys(("timeout_s", "cache_s", "negative_cache_s", "cache_entries"), _ASKED),
 }
 NEEDED_BY = {
     "path": ("file", "lmdb", "sqlite"),
-    "query": ("sqlite",),
+    "query": ("sqlite", "sql"),
     "host": ("socketmap", "redis"),
     "map": ("socketmap",),
-    "url": ("http",),
+    "url": ("sql", "ldap", "http"),
+    **dict.fromkeys(("base", "filter", "attribute"), ("ldap",)),
 }
+_PATHS = ("path", "key_file", "password_file", "tls_ca")
 EITHER = ("regexp", "cidr")  # have their lines in a file, or with them
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -61,8 +69,7 @@ def placed(table: Table, folder: Path) -> Table:
     """With absolute paths, against the folder of the configuration file."""
     hop = parse_next_hop(table.host) if table.host else None
     host = f"unix:{absolute(folder, hop.path)}" if isinstance(hop, Unix) else table.host
-    paths = {key: absolute(folder, getattr(table, key)) for key in ("path", "key_file", "tls_ca")}
-    return replace(table, host=host, **paths)
+    return replace(table, host=host, **{key: absolute(folder, getattr(table, key)) for key in _PATHS})
 
 
 def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
@@ -77,12 +84,13 @@ def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
         yield (*path, "kind"), f"{table.kind} {absent}"
     if table.kind in EITHER and bool(table.path) == bool(table.entries):
         yield path, f"kind {table.kind} needs either path or entries"
-    for key in ("path", "key_file", "tls_ca"):
+    for key in _PATHS:
         if "\0" in getattr(table, key):
             yield (*path, key), "no NUL is allowed"
     if table.entries and table.kind in USED_BY["entries"]:
         yield from _entries((*path, "entries"), table)
-    if table.query:
+    yield from config_table_server.check(path, table)
+    if table.query and table.kind == "sqlite":
         words = _query(table.query)
         if words:
             yield (*path, "query"), f"{shown(table.query)} {words}"
@@ -91,7 +99,7 @@ def _table(path: KeyPath, table: Table) -> Iterator[Fault]:
             parse_next_hop(table.host)
         except ValueError as error:
             yield (*path, "host"), f"{shown(table.host)} given; {error} is allowed"
-    if table.url:
+    if table.url and table.kind == "http":
         yield from _url(path, table)
     if table.map and not _MAP.fullmatch(table.map):
         yield (*path, "map"), f"{shown(table.map)} given; ASCII without blanks, 255 characters at most, is allowed"

@@ -80,13 +80,13 @@ def test_no_table() -> None:
     ("lines", "expected"),
     [
         ("", ["0: kind: is missing; one of"]),
-        ('kind = "ldap"', ['1: kind: "ldap" given; one of "cidr", "file"']),
+        ('kind = "nis"', ['1: kind: "nis" given; one of "cidr", "file"']),
         ('kind = "file"', ["0: path: is missing; kind file needs it"]),
         ('kind = "file"\npath = "a\\u0000"', ["2: path: no NUL is allowed"]),
         ('kind = "regexp"', ["0: : kind regexp needs either path or entries"]),
         ('kind = "regexp"\npath = "x"\nentries = ["x"]', ["0: : kind regexp needs either path or entries"]),
         ('kind = "inline"\npath = "x"', ["2: path: is of no use with kind inline; it is for file, regexp"]),
-        ('kind = "inline"\ncache_s = 1', ["2: cache_s: is of no use with kind inline; it is for sqlite, socketmap"]),
+        ('kind = "inline"\ncache_s = 1', ["2: cache_s: is of no use with kind inline; it is for sqlite, sql, ldap"]),
         (
             'kind = "inline"\nentries = [\n"joe x",\n" jane",\n"JOE y", 7,\n"a\\nb"]',
             [

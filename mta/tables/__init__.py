@@ -12,6 +12,8 @@ Who asks must keep these apart: "not there" may refuse a recipient for good, "no
 | cidr      | `cidr`         | networks, in order; the first that the address is in                       | no     |
 | lmdb      | `lmdb`         | a database of LMDB, as `postmap` writes them                               | no     |
 | sqlite    | `sqlite`       | a query of an SQLite database                                              | yes    |
+| sql       | `sql`          | a query of an SQL server, by SQLAlchemy                                    | yes    |
+| ldap      | `ldap`         | a search in a directory, by ldap3                                          | yes    |
 | socketmap | `socketmap`    | a server that speaks Postfix's socketmap protocol                          | yes    |
 | redis     | `redis`        | GET or HGET of a Redis server                                              | yes    |
 | http      | `http`         | GET of an address with the key in it                                       | yes    |
@@ -32,6 +34,12 @@ Asking others (`cached`, `cache`, `exchange`)
     seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Every wait is
     bounded; replies are bounded before they are believed.
 
+Libraries with sockets of their own (`threaded`, `sql`, `ldap`)
+    would block the hub, and nothing is patched for them: they are asked in native threads, one for each connection. A
+    question that is given up has its connection's socket shut down from outside, so that a thread is never lost to a
+    server that does not answer. What several rows or entries say is joined by `answer`, which is also where they are
+    too many. Passwords are read from their files (`password`) at each connection; texts of failures are rid of them.
+
 Databases (`lmdb`, `lmdb_file`, `lmdb_build`)
     are mapped into memory and asked in the greenlet that wants to know: a key takes microseconds, or a page fault. No
     cache, no thread. They are opened after the fork and exec of a worker, and never taken along by another. Who asks
@@ -47,12 +55,16 @@ Patterns (`pattern_cost`)
     has more than a million ways to fail on the longest key is a fault of its line, and is never used; nor is one with
     which all patterns of the table have more than four million.
 
-Only `exchange`, `http`, `cached`, `watched`, `lmdb`, `sqlite`, and `book`, which has them, know gevent: they switch
-greenlets and never block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`,
-`lmdb_file`, `lmdb_build` and `password`, which have files. Clocks are arguments.
+Only `exchange`, `http`, `cached`, `watched`, `lmdb`, `sqlite`, `threaded`, and `book`, which has them, know gevent:
+they switch greenlets and never block the hub, and may be used in any greenlet but the hub's. The others are pure but
+for `lines`, `lmdb_file`, `lmdb_build` and `password`, which have files, and for `sql` and `ldap`, which block and run
+in threads. Clocks are arguments.
 
 Known limits
     A file table is read whole into memory, by each process that uses it. Redis has no password and no TLS; socketmap
     has no TLS: they belong on the same machine or a network of your own. Nothing is written, but by `lmdb_build`. LMDB
-    has no checksums, and reads a file that somebody cuts in the same microsecond to its own end.
+    has no checksums, and reads a file that somebody cuts in the same microsecond to its own end. Of SQL servers only
+    PostgreSQL is allowed, since another has to be told in its own words to write nothing and to keep the time
+    (`sql.SESSION`). A connection to one that is being made ends by libpq's clock, two seconds at least, which may be
+    after the question was given up. Names of servers are resolved in the threads, by the system.
 """

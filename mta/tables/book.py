@@ -14,6 +14,7 @@ from mta.tables.redis import RedisTable
 from mta.tables.settings import Table
 from mta.tables.socketmap import SocketmapTable
 from mta.tables.sqlite import SqliteTable
+from mta.tables.threaded import ThreadedTable
 from mta.tables.watched import WatchedTable
 
 REPORT_S = 60.0
@@ -86,6 +87,8 @@ def _source(
 def _asked(settings: Table, clock: Callable[[], float]) -> Source:
     if settings.kind == "sqlite":
         return SqliteTable(settings.path, settings.query, settings.timeout_s, clock=clock)
+    if settings.kind in ("sql", "ldap"):
+        return _threaded(settings, clock)
     if settings.kind == "http":
         return _module("http").HttpTable(  # type: ignore[no-any-return]
             settings.url,
@@ -98,6 +101,27 @@ def _asked(settings: Table, clock: Callable[[], float]) -> Source:
     if settings.kind == "redis":
         return RedisTable(exchange, settings.hash, settings.prefix)
     return SocketmapTable(exchange, settings.map)
+
+
+def _threaded(settings: Table, clock: Callable[[], float]) -> Source:
+    if settings.kind == "sql":
+        server = _module("sql").SqlServer(settings.url, settings.query, settings.password_file, settings.timeout_s)
+        where = server.where
+    else:
+        module = _module("ldap")
+        server = module.LdapServer(
+            module.Where(
+                settings.url,
+                bind_dn=settings.bind_dn,
+                password_file=settings.password_file,
+                starttls=settings.starttls,
+                ca=settings.tls_ca,
+            ),
+            module.Search(settings.base, settings.scope, settings.filter, settings.attribute),
+            settings.timeout_s,
+        )
+        where = settings.url
+    return ThreadedTable(where, server.connect, settings.timeout_s, settings.connections, clock=clock)
 
 
 def _module(kind: str) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Kind = Literal["inline", "file", "regexp", "cidr", "lmdb", "sqlite", "socketmap", "redis", "http"]
+Kind = Literal["inline", "file", "regexp", "cidr", "lmdb", "sqlite", "sql", "ldap", "socketmap", "redis", "http"]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,7 +22,11 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
         str, Meta(description="file, regexp, cidr: the file with the lines; lmdb, sqlite: the database")
     ] = ""
     query: Annotated[
-        str, Meta(description="sqlite: a query with one ? for the key; its first row's first column is the value")
+        str,
+        Meta(
+            description="sqlite: a query with one ? for the key, whose first row's first column is the value; sql: "
+            "one with :key (or :local, :domain), the first columns of whose rows are the value, joined by commas",
+        ),
     ] = ""
     host: Annotated[
         str, Meta(description='socketmap and redis: "127.0.0.1:6379", "[::1]:6379", "maps.example:99" or "unix:/path"')
@@ -33,29 +37,39 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[
         str,
         Meta(
-            description="http: what is asked with GET; {key} in its path or query stands for the key, percent-encoded",
+            description="http: what is asked with GET; {key} in its path or query stands for the key, percent-encoded; "
+            'sql: "postgresql+psycopg://user@host/database", without a password; '
+            'ldap: "ldap://host", "ldaps://host" or "ldapi:///path"',
         ),
     ] = ""
     key_file: Annotated[
         str, Meta(description="http: file whose first line is sent as the token of Authorization: Bearer")
     ] = ""
+    password_file: Annotated[
+        str, Meta(description="sql and ldap: file whose first line is the password; read at each connection")
+    ] = ""
+    base: Annotated[str, Meta(description="ldap: the entry to search below")] = ""
+    scope: Annotated[
+        Literal["sub", "one", "base"],
+        Meta(description="ldap: search all that is below base, only what is directly below it, or only base itself"),
+    ] = "sub"
+    filter: Annotated[
+        str,
+        Meta(description='ldap: which entries, as "(mail={key})"; or with {local} and {domain}, the parts of the key'),
+    ] = ""
+    attribute: Annotated[str, Meta(description="ldap: the attribute whose values are the value")] = ""
+    bind_dn: Annotated[str, Meta(description="ldap: whom to bind as, with password_file; without it, as nobody")] = ""
+    starttls: Annotated[bool, Meta(description="ldap: TLS by StartTLS, verified, or nothing is asked")] = False
     tls_ca: Annotated[
-        str, Meta(description="http: PEM file with the authorities to verify against; without it, those of the system")
+        str,
+        Meta(description="http and ldap: PEM file with the authorities to trust; without it, those of the system"),
     ] = ""
     timeout_s: Annotated[
-        float,
-        Meta(gt=0, le=60, description="sqlite, socketmap, redis and http: longest wait for an answer, in seconds"),
+        float, Meta(gt=0, le=60, description="sqlite and servers: longest wait for an answer, in seconds")
     ] = 5.0
-    connections: Annotated[
-        int, Meta(ge=1, le=100, description="socketmap, redis and http: open connections, per process, at most")
-    ] = 4
+    connections: Annotated[int, Meta(ge=1, le=100, description="servers: open connections, per process, at most")] = 4
     cache_s: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=86400,
-            description="sqlite, socketmap, redis and http: how long a value is remembered, in seconds",
-        ),
+        float, Meta(ge=0, le=86400, description="sqlite and servers: how long a value is remembered, in seconds")
     ] = 60.0
     negative_cache_s: Annotated[
         float, Meta(ge=0, le=86400, description="the same for keys that are not there, in seconds")

@@ -23,9 +23,9 @@ CONNECT_TIMEOUT_S = 2  # the least that libpq and psycopg take
 UNTRANSLATABLE = "22P05"  # PostgreSQL: a character of the key is not in the database's encoding
 
 BOUNDED = """\
-WITH answer (value) AS (
+WITH mta_answer (mta_value) AS (
 {query}
-) SELECT substr(CAST(value AS TEXT), 1, {characters}) FROM answer LIMIT {rows}"""
+) SELECT substr(CAST(mta_value AS TEXT), 1, {characters}) FROM mta_answer LIMIT {rows}"""
 
 # What is said to a server at the beginning of each connection: to let nothing be written, and to keep the time.
 SESSION = {

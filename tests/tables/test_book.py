@@ -95,3 +95,26 @@ def test_that_it_is_down_is_told_now_and_then(reports: Reports) -> None:
     assert table.get(b"joe") is None
     assert table.get(b"joe") is None
     assert reports == [down, down, ("a table is there again", {"table": "users"})]
+
+
+def test_sql_is_asked_once(reports: Reports, tmp_path: Path) -> None:
+    url = f"sqlite+pysqlite:///{tmp_path}/users.db"
+    given = settings(kind="sql", url=url, query="SELECT :local WHERE :domain = 'example.org'")
+    table = open_table("t", given, reports)
+    for _ in range(2):
+        assert table.get(b"joe@example.org") == b"joe"
+        assert table.get(b"joe@example.net") is None
+    (tmp_path / "users.db").unlink()
+    tmp_path.rename(tmp_path.with_name("moved"))
+    assert table.get(b"joe@example.org") == b"joe"
+    assert reports == []
+
+
+def test_a_directory_that_is_not_there(reports: Reports) -> None:
+    with TableServer(lambda _data: None) as server:
+        host = server.host
+    given = settings(kind="ldap", url=f"ldap://{host}", base="dc=x", filter="(mail={key})", attribute="mail")
+    with pytest.raises(TableDown, match="refused"):
+        open_table("users", given, reports).get(b"joe@example.org")
+    ((text, fields),) = reports
+    assert (text, fields["table"]) == ("a table is down", "users")

@@ -217,5 +217,6 @@ def test_urls_in_failures() -> None:
 
 def test_a_query_is_sent_with_its_bounds() -> None:
     assert bounded(" SELECT a ;") == (
-        "WITH answer (value) AS (\nSELECT a \n) SELECT substr(CAST(value AS TEXT), 1, 65537) FROM answer LIMIT 1001"
+        "WITH mta_answer (mta_value) AS (\nSELECT a \n) "
+        "SELECT substr(CAST(mta_value AS TEXT), 1, 65537) FROM mta_answer LIMIT 1001"
     )

@@ -1,0 +1,239 @@
+"""A real PostgreSQL as a table: values, bounds, what it refuses, silence, restarts; who is known at RCPT."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import msgspec
+import pytest
+
+from mta.errors import TableDown
+from mta.tables.book import ReportedTable, open_table
+from mta.tables.settings import Table
+from tests.support.asking import answer
+from tests.support.postgresql import PASSWORD, PostgreSQL
+from tests.support.server import Server
+
+pytestmark = pytest.mark.interop
+
+QUERY = "SELECT value FROM users WHERE name = :key ORDER BY value"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    with PostgreSQL() as server:
+        server.tell("CREATE TABLE users (name TEXT PRIMARY KEY, value TEXT, number INT, bytes BYTEA)")
+        server.tell("CREATE SEQUENCE seen")
+        server.tell("CREATE TABLE aliases (name TEXT, value TEXT)")
+        for name, value in (("joe@example.org", "a välue"), ("empty", ""), ("null", None), ("long", "ü" * 40_000)):
+            server.tell("INSERT INTO users VALUES (%s, %s, 7, 'x')", name, value)
+        for value in ("joe@example.org", "jane@example.org", None, "b, c"):
+            server.tell("INSERT INTO aliases VALUES ('all@example.org', %s)", value)
+        yield server
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> str:
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    return str(tmp_path / "password")
+
+
+def table_of(url: str, password: str, query: str = QUERY, **given: object) -> ReportedTable:
+    settings = {
+        **{"kind": "sql", "url": url, "query": query, "password_file": password},
+        **{"cache_s": 0, "negative_cache_s": 0, **given},
+    }
+    return open_table("users", msgspec.convert(settings, Table), lambda *_, **__: None)
+
+
+def down(table: ReportedTable, key: bytes = b"joe@example.org") -> str:
+    with pytest.raises(TableDown) as caught:
+        table.get(key)
+    assert PASSWORD not in caught.value.reason
+    return caught.value.reason
+
+
+@pytest.mark.parametrize("where", ["tcp", "unix"])
+def test_values(server: PostgreSQL, password: str, where: str) -> None:
+    table = table_of(server.tcp if where == "tcp" else server.unix, password)
+    for _ in range(8):  # the driver prepares a query that comes often
+        assert table.get(b"joe@example.org") == "a välue".encode()
+        assert table.get(b"empty") == b""
+        assert table.get(b"null") is None
+        assert table.get(b"jane@example.org") is None
+        assert table.get("ünter@example.org".encode()) is None
+        for key in (b"\xff", b"joe@example.org\0", b"' OR true --", b"%s", b":key"):
+            assert table.get(key) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "value"),
+    [
+        ("SELECT value FROM aliases WHERE name = :key ORDER BY value", "b, c,jane@example.org,joe@example.org"),
+        ("SELECT value FROM aliases WHERE name LIKE '%' || :domain AND :local = 'all' LIMIT 1;", "joe@example.org"),
+        ("WITH a AS (SELECT * FROM aliases) SELECT count(*) FROM a WHERE name = :key", "4"),
+        ("SELECT number, value FROM users WHERE name <> :key LIMIT 1", "7"),
+        ("SELECT bytes FROM users WHERE name <> :key LIMIT 1", "\\x78"),
+        ("SELECT 7.50::text || :key -- a remark", "7.50all@example.org"),
+        ("SELECT true WHERE :key ~ '^all@'", "true"),
+    ],
+)
+def test_queries(server: PostgreSQL, password: str, query: str, value: str) -> None:
+    assert table_of(server.tcp, password, query).get(b"all@example.org") == value.encode()
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("SELECT value FROM nobody WHERE name = :key", 'relation "nobody" does not exist'),
+        ("SELECT nextval('seen') || :key", "cannot execute nextval() in a read-only transaction"),
+        (
+            "WITH x AS (DELETE FROM users WHERE name = :key RETURNING name) SELECT name FROM x",
+            "must be at the top level",
+        ),
+        ("SELECT i FROM generate_series(1, 10000000) AS i WHERE :key <> ''", "more than 1000 values"),
+        ("SELECT repeat('x', 1000000) WHERE :key <> ''", "more than 65536 bytes"),
+        ("SELECT value FROM users WHERE name = 'long' AND :key <> ''", "more than 65536 bytes"),
+        ("SELECT 1) SELECT (:key", "syntax error"),
+    ],
+)
+def test_queries_that_fail(server: PostgreSQL, password: str, query: str, reason: str) -> None:
+    assert reason in down(table_of(server.tcp, password, query))
+
+
+def test_a_character_that_the_database_has_not(server: PostgreSQL, password: str) -> None:
+    """Nobody there can have it in the name; senders choose keys, and must not turn a table off by that."""
+    server.tell("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    server.tell("CREATE TABLE users (name TEXT, value TEXT)", database="latin")
+    server.tell("INSERT INTO users VALUES (%s, %s)", "ünter", "ä", database="latin")
+    table = table_of(server.tcp.replace("/postgres", "/latin"), password)
+    assert table.get("жук@example.org".encode()) is None
+    assert table.get("ünter".encode()) == "ä".encode()
+
+
+def test_a_slow_query(server: PostgreSQL, password: str) -> None:
+    """The table is down after its time; what other greenlets do goes on, and the server does not go on with it."""
+    table = table_of(server.tcp, password, "SELECT pg_sleep(60)::text || :key", timeout_s=0.3)
+    turns = 0
+    asking = gevent.spawn(down, table)
+    while not asking.ready():
+        turns += 1
+        gevent.sleep(0.001)
+    assert asking.value.endswith(("no answer within 0.3 s", "canceling statement due to statement timeout"))
+    assert turns > 10
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> "
+    count = table_of(server.tcp, password, f"{running} pg_backend_pid() AND :key <> ''")
+    with gevent.Timeout(20):
+        while count.get(b"x") != b"0":
+            gevent.sleep(0.01)
+
+
+def test_a_server_that_hangs(server: PostgreSQL, password: str) -> None:
+    """Stopped in the middle: kept connections and new ones alike; afterwards all is as before."""
+    kept, fresh = (table_of(server.tcp, password, timeout_s=0.5, connections=1) for _ in range(2))
+    assert kept.get(b"joe@example.org") is not None
+    server.send(signal.SIGSTOP)
+    asking = [gevent.spawn(down, table) for table in (kept, fresh)]
+    turns = 0
+    while not all(one.ready() for one in asking):
+        turns += 1
+        gevent.sleep(0.001)
+    server.send(signal.SIGCONT)
+    assert [one.value.endswith(": no answer within 0.5 s") for one in asking] == [True, True]
+    assert turns > 10
+    with gevent.Timeout(30):
+        for table in (kept, fresh):
+            while not found(table):
+                gevent.sleep(0.05)
+
+
+def found(table: ReportedTable) -> bool:
+    """Whether it is up again; a table that failed rests for two seconds."""
+    try:
+        return table.get(b"joe@example.org") is not None
+    except TableDown:
+        return False
+
+
+def test_a_restart(password: str) -> None:
+    with PostgreSQL() as server:
+        table = table_of(server.tcp, password, "SELECT 1 WHERE :key = 'joe'")
+        assert table.get(b"joe") == b"1"
+        server.stop()
+        server.start()
+        assert table.get(b"joe") == b"1"  # by a new connection, at once
+        server.stop()
+        assert "refused" in down(table)
+
+
+def test_a_wrong_password(server: PostgreSQL, tmp_path: Path) -> None:
+    (tmp_path / "wrong").write_text("geheim\n")
+    reason = down(table_of(server.tcp, str(tmp_path / "wrong")))
+    assert 'password authentication failed for user "mta"' in reason
+    assert "geheim" not in reason
+
+
+def test_a_password_that_changed(server: PostgreSQL, tmp_path: Path) -> None:
+    """The file is read at each connection."""
+    file = tmp_path / "password"
+    file.write_text("wrong\n")
+    table = table_of(server.tcp, str(file))
+    down(table)
+    file.write_text(PASSWORD)
+    with gevent.Timeout(30):
+        while not found(table):
+            gevent.sleep(0.05)
+
+
+def test_recipients(tmp_path: Path, password: str) -> None:
+    """With the real processes: known, unknown, put off while the database is away, taken when it is there again."""
+    with PostgreSQL() as server:
+        server.tell("CREATE TABLE users (address TEXT)")
+        server.tell("INSERT INTO users VALUES ('joe@example.org')")
+        settings = {
+            "processes": {"server": 1},
+            "domains": {"local": ["example.org"], "recipients": "users"},
+            "table": {
+                "users": {
+                    "kind": "sql",
+                    "url": server.tcp,
+                    "password_file": password,
+                    "query": "SELECT 1 FROM users WHERE address = :key",
+                    "cache_s": 0,
+                    "negative_cache_s": 0,
+                }
+            },
+        }
+        with Server(tmp_path / "mta", settings) as mta:
+            assert answer(mta, "joe@example.org").startswith("250 ")
+            assert answer(mta, "jane@example.org").startswith("550 5.1.1 ")
+            server.stop()
+            for user in ("joe", "jane"):
+                assert answer(mta, f"{user}@example.org").startswith("451 4.4.3 ")
+            server.start()
+            mta.until(lambda: answer(mta, "joe@example.org").startswith("250 "), "joe is known again")
+            assert answer(mta, "jane@example.org").startswith("550 5.1.1 ")
+        told = mta.log.read_text() + mta.stderr.read_text()
+        assert "a table is down" in told
+        assert "a table is there again" in told
+        assert PASSWORD not in told
+
+
+def test_the_command(server: PostgreSQL, tmp_path: Path, password: str) -> None:
+    table = {"kind": "sql", "url": server.tcp, "password_file": password, "query": QUERY}
+    mta = Server(tmp_path / "mta", {"table": {"users": table}})
+
+    def get(key: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "mta", "table", "get", "-c", str(mta.config), "users", key]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout + done.stderr
+
+    assert get("joe@example.org") == (0, "a välue\n")
+    assert get("jane@example.org") == (1, "")
+    Path(password).write_text("wrong\n")
+    code, told = get("joe@example.org")
+    assert code == 75
+    assert "password authentication failed" in told

@@ -1,0 +1,222 @@
+"""A real OpenLDAP as a table: values, hostile keys, TLS, binds, silence, restarts; who is known at RCPT."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import gevent
+import msgspec
+import pytest
+
+from mta.errors import TableDown
+from mta.tables.book import ReportedTable, open_table
+from mta.tables.settings import Table
+from tests.support.asking import answer
+from tests.support.issued import Issued
+from tests.support.server import Server
+from tests.support.slapd import BASE, MANAGER, PASSWORD, Slapd
+
+pytestmark = pytest.mark.interop
+
+PEOPLE = {
+    "joe": {"mail": ["joe@example.org", "j@example.org"], "description": ["a välue", "b, c"], "title": ["ünter"]},
+    "jane": {"mail": ["jane@example.org", "j@example.org"], "description": ["x"]},
+    "none": {"mail": ["none@example.org"]},
+    "many": {"mail": ["many@example.org"], "description": [f"{number:04}" for number in range(1001)]},
+    "*": {"mail": ["*@example.org"], "description": ["a star"], "title": [") (|(cn=*"]},
+}
+ACCESS = """\
+access to attrs=title by dn.exact="cn=manager,dc=example,dc=org" read by anonymous auth by * none
+access to * by * read
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, issued: Issued) -> Iterator[Slapd]:
+    pair = issued.authority.server("127.0.0.1")
+    with Slapd(tmp_path_factory.mktemp("slapd"), PEOPLE, pair=pair) as server:
+        yield server
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> str:
+    (tmp_path / "password").write_text(PASSWORD + "\n")
+    return str(tmp_path / "password")
+
+
+def table_of(url: str, **given: object) -> ReportedTable:
+    settings = {
+        **{"kind": "ldap", "url": url, "base": BASE, "filter": "(mail={key})", "attribute": "description"},
+        **{"cache_s": 0, "negative_cache_s": 0, **given},
+    }
+    return open_table("users", msgspec.convert(settings, Table), lambda *_, **__: None)
+
+
+def down(table: ReportedTable, key: bytes = b"joe@example.org") -> str:
+    with pytest.raises(TableDown) as caught:
+        table.get(key)
+    assert PASSWORD not in caught.value.reason
+    return caught.value.reason
+
+
+def found(table: ReportedTable) -> bool:
+    """Whether it is up again; a table that failed rests for two seconds."""
+    try:
+        return table.get(b"joe@example.org") is not None
+    except TableDown:
+        return False
+
+
+@pytest.mark.parametrize("where", ["ldap", "ldapi"])
+def test_values(server: Slapd, where: str) -> None:
+    table = table_of(getattr(server, where))
+    for _ in range(2):
+        assert table.get(b"joe@example.org") == "a välue,b, c".encode()
+        assert table.get(b"JANE@example.org") == b"x"
+        assert table.get(b"none@example.org") is None
+        assert table.get(b"nobody@example.org") is None
+    both = table.get(b"j@example.org")
+    assert both is not None
+    assert sorted(both.split(b",")) == sorted("a välue,b, c,x".encode().split(b","))
+    assert down(table, b"many@example.org").endswith(": more than 1000 values")
+
+
+def test_hostile_keys(server: Slapd) -> None:
+    """None reaches more than itself. What is equal is up to the server: a control character may count for nothing."""
+    table = table_of(server.ldap)
+    assert table.get(b"*@example.org") == b"a star"
+    for key in (
+        b"*",
+        b"joe*",
+        b")(mail=*",
+        b"joe@example.org)(|(cn=*",
+        b"\\2a",
+        b"\0",
+        b"joe\0x@example.org",
+        b"\xff",
+        b"",
+        b" ",
+    ):
+        assert table.get(key) is None
+    titles = table_of(server.ldap, filter="(title={key})")
+    assert titles.get(b") (|(cn=*") == b"a star"
+    assert titles.get("ünter".encode()) == "a välue,b, c".encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"filter": "(&(cn={local})(mail=*@{domain}))"}, "a välue,b, c"),
+        ({"filter": "(&(cn={local})(mail=*@x.{domain}))"}, None),
+        ({"scope": "one"}, "a välue,b, c"),
+        ({"scope": "base"}, None),
+        ({"base": "dc=example,dc=org", "scope": "one"}, None),
+        ({"base": f"cn=joe,{BASE}", "scope": "base", "attribute": "title"}, "ünter"),
+        ({"attribute": "nosuchattribute"}, None),
+    ],
+)
+def test_searches(server: Slapd, given: dict[str, object], value: str | None) -> None:
+    assert table_of(server.ldap, **given).get(b"joe@example.org") == (None if value is None else value.encode())
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"base": "ou=nobody,dc=example,dc=org"}, "noSuchObject"),
+        ({"base": "no name"}, "invalidDNSyntax"),
+        ({"filter": "(&(mail={key})mail)"}, "filter"),
+    ],
+)
+def test_searches_that_fail(server: Slapd, given: dict[str, object], reason: str) -> None:
+    assert reason in down(table_of(server.ldap, **given))
+
+
+def test_binds(tmp_path: Path, password: str) -> None:
+    with Slapd(tmp_path, PEOPLE, more=ACCESS) as server:
+        asked = {"attribute": "title", "bind_dn": MANAGER, "password_file": password}
+        assert table_of(server.ldap, **asked).get(b"joe@example.org") == "ünter".encode()
+        assert table_of(server.ldap, attribute="title").get(b"joe@example.org") is None
+        (tmp_path / "wrong").write_text("geheim\n")
+        reason = down(table_of(server.ldap, **{**asked, "password_file": str(tmp_path / "wrong")}))
+        assert reason == f"{server.ldap}: bind as {MANAGER}: invalidCredentials"
+
+
+def test_tls(server: Slapd, issued: Issued, password: str) -> None:
+    who = {"bind_dn": MANAGER, "password_file": password}
+    begun = {"starttls": True, **who}
+    for url, given in ((server.ldaps, who), (server.ldap, begun)):
+        assert table_of(url, tls_ca=issued.ca, **given).get(b"jane@example.org") == b"x"
+        assert "unable to get local issuer certificate" in down(table_of(url, **given))
+        other = url.replace("127.0.0.1", "localhost")
+        assert "Hostname mismatch" in down(table_of(other, tls_ca=issued.ca, **given))
+
+
+def test_a_server_without_tls(tmp_path: Path, issued: Issued) -> None:
+    with Slapd(tmp_path, PEOPLE) as server:
+        assert "startTLS failed - protocolError" in down(table_of(server.ldap, starttls=True, tls_ca=issued.ca))
+
+
+def test_referrals_are_not_followed(tmp_path: Path) -> None:
+    with Slapd(tmp_path, PEOPLE, more="referral ldap://127.0.0.1:1/") as server:
+        assert down(table_of(server.ldap, base="dc=example,dc=net")).startswith(f"{server.ldap}: referral")
+        assert table_of(server.ldap).get(b"jane@example.org") == b"x"
+
+
+def test_a_server_that_hangs(server: Slapd, issued: Issued) -> None:
+    """Stopped in the middle: a kept connection, a new one, one that begins TLS; afterwards all is as before."""
+    more = {"timeout_s": 0.5, "connections": 1}
+    kept, fresh = (table_of(server.ldap, **more) for _ in range(2))
+    encrypted = table_of(server.ldaps, tls_ca=issued.ca, **more)
+    assert kept.get(b"joe@example.org") is not None
+    server.send(signal.SIGSTOP)
+    asking = [gevent.spawn(down, table) for table in (kept, fresh, encrypted)]
+    turns = 0
+    while not all(one.ready() for one in asking):
+        turns += 1
+        gevent.sleep(0.001)
+    server.send(signal.SIGCONT)
+    assert all(one.value.endswith(": no answer within 0.5 s") for one in asking)
+    assert turns > 10
+    with gevent.Timeout(30):
+        for table in (kept, fresh, encrypted):
+            while not found(table):
+                gevent.sleep(0.05)
+
+
+def test_a_restart(tmp_path: Path) -> None:
+    with Slapd(tmp_path, PEOPLE) as server:
+        table = table_of(server.ldap)
+        assert table.get(b"jane@example.org") == b"x"
+        server.stop()
+        server.start()
+        assert table.get(b"jane@example.org") == b"x"  # by a new connection, at once
+        server.stop()
+        assert "refused" in down(table)
+
+
+def test_recipients(tmp_path: Path, password: str) -> None:
+    """With the real processes: known, unknown, put off while the server is away, taken when it is there again."""
+    (tmp_path / "slapd").mkdir()
+    with Slapd(tmp_path / "slapd", PEOPLE) as server:
+        table = {
+            **{"kind": "ldap", "url": server.ldap, "base": BASE, "filter": "(mail={key})", "attribute": "mail"},
+            **{"bind_dn": MANAGER, "password_file": password, "cache_s": 0, "negative_cache_s": 0},
+        }
+        settings = {
+            "processes": {"server": 1},
+            "domains": {"local": ["example.org"], "recipients": "users"},
+            "table": {"users": table},
+        }
+        with Server(tmp_path / "mta", settings) as mta:
+            assert answer(mta, "joe@example.org").startswith("250 ")
+            assert answer(mta, "j*@example.org").startswith("550 5.1.1 ")
+            server.stop()
+            for user in ("joe", "nobody"):
+                assert answer(mta, f"{user}@example.org").startswith("451 4.4.3 ")
+            server.start()
+            mta.until(lambda: answer(mta, "joe@example.org").startswith("250 "), "joe is known again")
+            assert answer(mta, "nobody@example.org").startswith("550 5.1.1 ")
+        told = mta.log.read_text() + mta.stderr.read_text()
+        assert "a table is down" in told
+        assert "a table is there again" in told
+        assert PASSWORD not in told

@@ -1,0 +1,153 @@
+"""A private PostgreSQL in a folder of its own, in the foreground, with one superuser who has a password.
+
+It refuses to be root's, so a test that is gives it to `nobody`; and as that one may see neither root's temporary
+folders nor, maybe, the place where it was unpacked, its folder is made elsewhere, with a copy of it where needed.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.support.front import PEERS
+from tests.support.server import HOST, free_port, wait_until
+
+USER = "mta"
+PASSWORD = "ein Päßwort: %/@'"
+SETTINGS = {
+    "listen_addresses": HOST,
+    "fsync": "off",
+    "shared_buffers": "4MB",
+    "max_connections": "20",
+    "autovacuum": "off",
+    "logging_collector": "off",
+    "jit": "off",
+    "lc_messages": "C",
+}
+
+
+def programs() -> Path:
+    """The folder with `initdb` and `postgres`; skips the test where there is none."""
+    for root in (PEERS, Path("/")):
+        for found in sorted(root.glob("usr/lib/postgresql/*/bin/postgres")):
+            return found.parent
+    pytest.skip("PostgreSQL is not installed: make peers")
+
+
+class PostgreSQL:
+    """Runs from entry to exit. `port` is its own of the loopback address, `folder` has its Unix socket."""
+
+    def __init__(self) -> None:
+        self._programs = programs()
+        self._owner: dict[str, Any] = {}
+        self.port = free_port()
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        if os.geteuid() == 0:
+            self._give_away()
+
+    @property
+    def tcp(self) -> str:
+        """Its URL, as the settings of a table have it."""
+        return f"postgresql+psycopg://{USER}@{HOST}:{self.port}/postgres"
+
+    @property
+    def unix(self) -> str:
+        """The same by its socket."""
+        return f"postgresql+psycopg://{USER}@/postgres?host={self.folder}&port={self.port}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        with (self.folder / "log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *words],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                **self._owner,
+            )
+        wait_until(self._answers, "PostgreSQL answers")
+
+    def stop(self) -> None:
+        """End it at once, with all its connections."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(30)
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal for it and for those that serve its connections."""
+        assert self.process is not None
+        pid = self.process.pid
+        served = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for each in (pid, *map(int, served)):
+            os.kill(each, number)
+
+    def tell(self, statement: str, *parameters: object, database: str = "postgres") -> None:
+        """Run a statement, as its superuser."""
+        with self._connect(database) as connection:
+            connection.execute(statement, parameters or None)  # type: ignore[arg-type]
+
+    def __enter__(self) -> "PostgreSQL":
+        try:
+            self._initialize()
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.send(signal.SIGCONT)
+            self.stop()
+        shutil.rmtree(self.folder)
+
+    def _give_away(self) -> None:
+        nobody = pwd.getpwnam("nobody")
+        self._owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
+        if all(parent.stat().st_mode & 0o001 for parent in self._programs.resolve().parents):
+            return
+        root = self._programs.parents[4]  # usr/lib/postgresql/15/bin; it finds its other files from there
+        for part in (f"lib/postgresql/{self._programs.parent.name}", f"share/postgresql/{self._programs.parent.name}"):
+            shutil.copytree(root / "usr" / part, self.folder / "usr" / part)
+        self._programs = self.folder / self._programs.relative_to(root)
+
+    def _initialize(self) -> None:
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD + "\n")
+        words = ["--no-locale", "-E", "UTF8", "-A", "scram-sha-256", "-U", USER, "--pwfile", str(secret), "--no-sync"]
+        if self._owner:
+            os.chown(secret, self._owner["user"], -1)
+        subprocess.run(
+            [str(self._programs / "initdb"), "-D", str(self.folder / "data"), *words],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            **self._owner,
+        )
+
+    def _connect(self, database: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(
+            host=HOST, port=self.port, user=USER, password=PASSWORD, dbname=database, autocommit=True, connect_timeout=5
+        )
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL ended:\n{(self.folder / 'log').read_text(errors='replace')}")
+        try:
+            self.tell("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
