@@ -73,7 +73,9 @@ class Cache:
 
         It takes the place of an older one. Where it alone would take an eighth of the memory, it is not kept.
         """
-        answer = answer._replace(ttl_s=lifetime_s(answer.status, answer.ttl_s))
+        ttl_s = lifetime_s(answer.status, answer.ttl_s)
+        if ttl_s != answer.ttl_s:
+            answer = answer._replace(ttl_s=ttl_s)
         if key in self._entries:
             self._remove(key)
         size_bytes = weigh(key, answer)
@@ -102,10 +104,10 @@ def weigh(key: Key, answer: Answer[object]) -> int:
     size_bytes = OVERHEAD_BYTES + len(key[0]) + len(answer.canonical) + len(answer.reason)
     for record in answer.records:
         size_bytes += RECORD_BYTES
-        if isinstance(record, Mx):
+        if isinstance(record, (bytes, str)):
+            size_bytes += len(record)
+        elif isinstance(record, Mx):
             size_bytes += len(record.exchange)
         elif isinstance(record, Tlsa):
             size_bytes += len(record.data)
-        elif isinstance(record, bytes | str):
-            size_bytes += len(record)
     return size_bytes

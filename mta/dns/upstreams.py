@@ -89,4 +89,6 @@ class Upstreams:
 
     def order(self, now: float) -> list[Upstream]:
         """All of them; those that failed lately behind the others."""
+        if len(self._all) == 1:
+            return list(self._all)
         return sorted(self._all, key=lambda upstream: upstream.is_failed(now))

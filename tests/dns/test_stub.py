@@ -651,3 +651,32 @@ def test_servers_of_the_machine(tmp_path: Path) -> None:
 def test_servers_that_are_none() -> None:
     with pytest.raises(ValueError, match="an IP address"):
         Resolver(Dns(servers=["localhost"]), Clock())
+
+
+class BrokenRandom:
+    """A fault of ours in the middle of a look-up."""
+
+    def getrandbits(self, k: int) -> int:
+        raise ArithmeticError("no numbers left")
+
+
+def test_a_fault_of_ours_is_told_to_all_who_wait(net: Net) -> None:
+    """And not kept from them as silence, nor remembered."""
+    server = net.serve(good)
+    resolver = Resolver(Dns(servers=[server.address]), net.clock, rng=BrokenRandom())
+    greenlets = [gevent.spawn(resolver.lookup, NAME, Type.A) for _ in range(2)]
+    gevent.joinall(greenlets)
+    assert [type(greenlet.exception) for greenlet in greenlets] == [ArithmeticError, ArithmeticError]
+    with pytest.raises(ArithmeticError):
+        resolver.lookup(NAME, Type.A)
+    assert server.asked == []
+
+
+def test_closed_before_it_began(net: Net) -> None:
+    server = net.serve(good)
+    resolver = net.resolver()
+    greenlet = gevent.spawn(resolver.lookup, NAME, Type.A)
+    gevent.spawn(resolver.close)
+    assert greenlet.get().reason == "given up"
+    assert server.asked == []
+    assert resolver.lookup(NAME, Type.A).status is Status.OK
