@@ -67,6 +67,8 @@ def _facts(queue_id: str, envelope: Envelope) -> dict[str, Any]:
         "binary": envelope.binary,
         "require_tls": envelope.require_tls,
     }
+    if envelope.via:
+        facts["via"] = list(envelope.via)
     if envelope.dsn is not None:
         facts["ret"] = envelope.dsn.ret
         facts["envid"] = log_text.printable(envelope.dsn.envid)

@@ -7,6 +7,18 @@ without angle brackets; the null reverse-path is the empty string.
 
 import msgspec
 
+COPY = "&"
+"""Begins an entry of `Envelope.via` that is a copy.
+
+An entry is empty where the routes say which transport it is, else the name of one. `&archive` is a copy for the
+transport `archive`: it goes there or nowhere, never to where its address leads, and never concerns the sender.
+"""
+
+
+def is_copy(via: str) -> bool:
+    """Whether this is the `via` of a copy."""
+    return via.startswith(COPY)
+
 
 class Dsn(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the sender asked for in delivery status notifications (RFC 3461 section 4).
@@ -47,6 +59,7 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, gc=False):
     bare_newlines: bool = False  # the content has a NUL, or a CR or LF outside CR LF, and keeps it
     require_tls: bool = False  # REQUIRETLS: not to be relayed without verified TLS (RFC 8689)
     listener: str = ""  # address of the [[listen]] it came in by; empty where it did not come over SMTP
+    via: tuple[str, ...] = ()  # of each recipient, the transport decided at acceptance; see `COPY`; () is none for all
 
 
 _encoder = msgspec.msgpack.Encoder()

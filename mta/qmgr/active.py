@@ -14,7 +14,7 @@ import msgspec
 
 from mta import log
 from mta.config import Queue
-from mta.envelope import Envelope
+from mta.envelope import COPY, Envelope, is_copy
 from mta.ipc import DEFERRED, DELIVERED, RECIPIENTS_PER_JOB, Job, Outcome, Result
 from mta.qmgr.clock import Clock
 from mta.qmgr.ending import Ending
@@ -30,6 +30,7 @@ from mta.spool.record import Record
 RECIPIENTS_PER_MESSAGE = 5  # the set holds at most this many times its messages: one with 1000 costs 100 KB
 ASIDE = "4.4.5", "put aside: its destination is slow, and others go first"  # RFC 3463 section 3.5: congestion
 ASIDE_S = 3600.0  # mail that was put aside is tried again after so long, or up to twice that, if not before
+NO_ROUTE = "no route for this recipient"
 _FIRST = (0,)
 
 
@@ -89,11 +90,12 @@ class ActiveSet:
             record.body_bytes,
             record.body_file,
             listener=envelope.listener,
+            vias=envelope.via,
         )
         if envelope.dsn is not None:
             message.success = self.asks_success(envelope)
         segment.open[location & OFFSET_MASK] = None
-        if len(recipients) == 1:  # nearly all mail
+        if len(recipients) == 1 and not envelope.via:  # nearly all mail
             self.recipients += 1
             transport = self._router.transport(recipients[0], message.sender, message.listener)
             if transport is not None:
@@ -148,6 +150,7 @@ class ActiveSet:
             listener=row.detail.listener,
             warned=row.detail.warned,
             success=row.detail.success,
+            vias={recipient.index: recipient.via for recipient in row.detail.recipients if recipient.via},
         )
         self.recipients += len(message.recipients)
         self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
@@ -172,17 +175,28 @@ class ActiveSet:
             self._journal.release_body(record.body_file)
         log.removed(queueid.text(record.location))
 
-    def transport(self, moved_to: str, recipient: bytes, sender: bytes, listener: str) -> str | None:
-        """Where a recipient's mail goes: where it was moved to, while there is such a transport, or by the routes."""
-        if moved_to in self._scheduler.transports:
+    def transport(self, moved_to: str, recipient: bytes, sender: bytes, listener: str, via: str = "") -> str | None:
+        """Where a recipient's mail goes: where it was moved to, else `via` (as in the envelope), else by the routes.
+
+        The first two count while there is such a transport. A copy goes nowhere without its own: the routes would lead
+        it to the recipient, who has the message already.
+        """
+        transports = self._scheduler.transports
+        if moved_to in transports:
             return moved_to
+        if via:
+            name = via.removeprefix(COPY)
+            if name in transports:
+                return name
+            if is_copy(via):
+                return None
         return self._router.transport(recipient, sender, listener)
 
     def transports(self, row: Row) -> list[str]:
         """Where the mail of each recipient of a row goes; "" is nowhere."""
         detail = row.detail
         return [
-            self.transport(detail.transport, one.address, row.sender, detail.listener) or ""
+            self.transport(detail.transport, one.address, row.sender, detail.listener, one.via) or ""
             for one in detail.recipients
         ]
 
@@ -191,9 +205,11 @@ class ActiveSet:
         groups: dict[tuple[str, str], list[int]] = {}
         for index in indices:
             recipient = message.recipients[index]
-            transport = self.transport(message.transport, recipient, message.sender, message.listener)
+            via = message.via(index)
+            transport = self.transport(message.transport, recipient, message.sender, message.listener, via)
             if transport is None:
-                self._ending.note(message, Result(index, DEFERRED, "4.3.5", "no route for this recipient"))
+                why = f"no transport {via.removeprefix(COPY)} for this copy" if is_copy(via) else NO_ROUTE
+                self._ending.note(message, Result(index, DEFERRED, "4.3.5", why))
             else:
                 destination = self._scheduler.destination(transport, message.recipients[index])
                 groups.setdefault((transport, destination), []).append(index)

@@ -8,6 +8,7 @@ between the two commits makes notifications twice; none is lost.
 
 Who is told:
 
+- Nobody about a copy (`envelope.COPY`): one that has failed stays in the queue as failed.
 - Nobody about a message with the null sender: such failures are dropped, or go to our postmaster (`bounces.double`);
   when that fails, they are dropped.
 - Nobody about one whose sender there is no route to. They go to our postmaster in the same way, or stay in the queue as
@@ -31,7 +32,7 @@ from mta import log
 from mta.config import Config
 from mta.dsn import report, templates
 from mta.dsn.report import Action, Frame, Kind
-from mta.envelope import Envelope
+from mta.envelope import Envelope, is_copy
 from mta.errors import SpoolError
 from mta.ipc import DELIVERED, FAILED
 from mta.qmgr import retry
@@ -143,7 +144,7 @@ class Bounces:
     def _tell(self, original: Original, now_wall: float) -> list[_Note]:
         """Append the notifications that a message calls for. Raises `SpoolError` when the shard does not take them."""
         row = original.row
-        failed = [one for one in row.detail.recipients if one.status == FAILED]
+        failed = [one for one in row.detail.recipients if one.status == FAILED and not is_copy(one.via)]
         notes = [self._tell_failure(original, failed, now_wall)] if failed else []
         if row.sender and self._has_route(row.sender):
             delivered = [one for one in row.detail.recipients if one.status == DELIVERED and original.asks_success(one)]
@@ -222,7 +223,8 @@ class Bounces:
             else:
                 log.not_bounced(queue_id, row.detail.session, note.to, note.recipients, note.reason)
         left = _left(row)
-        kept = [one for one in row.detail.recipients if one.status == FAILED] if any(n.is_kept for n in notes) else []
+        keeps = any(note.is_kept for note in notes)
+        kept = [one for one in row.detail.recipients if one.status == FAILED and (keeps or is_copy(one.via))]
         if kept and not left:
             detail = msgspec.structs.replace(row.detail, recipients=kept)
             self._journal.put(msgspec.structs.replace(row, state=State.FAILED, detail=detail), before=State.TELLING)

@@ -146,7 +146,10 @@ class Core:
             record.body_file,
             Detail(
                 envelope.session,
-                [Recipient(index, address) for index, address in enumerate(envelope.recipients)],
+                [
+                    Recipient(index, address, via=envelope.via[index] if envelope.via else "")
+                    for index, address in enumerate(envelope.recipients)
+                ],
                 success=self.active.asks_success(envelope),
                 listener=envelope.listener,
             ),

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from mta import log
 from mta.config import Queue
+from mta.envelope import is_copy
 from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Outcome, Result
 from mta.qmgr import retry
 from mta.qmgr.clock import Clock
@@ -53,10 +54,11 @@ class Ending:
         if result.status == DELIVERED:
             self.counts.delivered += 1
             message.unreached.pop(index, None)
-            if message.success and onward != PASSED:  # else the next hop tells
+            if message.success and onward != PASSED and not is_copy(message.via(index)):  # else the next hop tells
                 message.unreached[index] = Recipient(
                     *(index, message.recipients[index], DELIVERED, result.code, result.text, remote),
                     relayed=onward == RELAYED,
+                    via=message.via(index),
                 )
             return
         status = FAILED if result.status == FAILED else DEFERRED
@@ -64,8 +66,9 @@ class Ending:
             self.counts.failed += 1
         else:
             self.counts.deferred += 1
-        address = message.recipients[index]
-        message.unreached[index] = Recipient(index, address, status, result.code, result.text, remote)
+        message.unreached[index] = Recipient(
+            *(index, message.recipients[index], status, result.code, result.text, remote), via=message.via(index)
+        )
 
     def log(
         self, event: Callable[..., None], message: Message, recipient: bytes, transport: str, result: Result
@@ -112,9 +115,10 @@ class Ending:
         self.put(message, message.row(state, due_wall, attempts))
 
     def _has_news(self, message: Message, unreached: dict[int, Recipient], now_wall: float) -> bool:
-        """Whether there is something to tell the sender."""
+        """Whether there is something to tell the sender. What becomes of copies is nothing to them."""
+        concerned = [recipient for recipient in unreached.values() if not is_copy(recipient.via)]
         is_late = not message.warned and retry.is_late(message.received_wall, now_wall, self._settings)
-        return is_late or any(recipient.status in OVER for recipient in unreached.values())
+        return bool(concerned) and (is_late or any(recipient.status in OVER for recipient in concerned))
 
     def put(self, message: Message, row: Row) -> None:
         """Write a message's row; from then on the log is not needed for it, but as the place where it lies."""

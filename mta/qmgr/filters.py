@@ -5,6 +5,7 @@ A filter that may be given several times holds when one of its values does. Addr
 have not got the message, as far as is known.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Literal
@@ -35,12 +36,13 @@ class Filter(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     smaller_bytes: int | None = None
 
 
-Route = Callable[[str, bytes, bytes, str], str | None]
-"""Which transport a recipient's mail takes: where the message was moved to, recipient, sender, listener."""
+Route = Callable[[str, bytes, bytes, str, str], str | None]
+"""Which transport a recipient's mail takes: where the message was moved to, recipient, sender, listener, `via`."""
 
 
 class Facts(msgspec.Struct, gc=False):
-    """What filters look at. `moved_to` is the transport that somebody chose; empty where the routes say it."""
+    """What filters look at. `moved_to` is the transport that somebody chose; empty where the routes say it, or `vias`,
+    which has an entry for each recipient, or none at all."""
 
     state: str
     sender: bytes
@@ -50,6 +52,7 @@ class Facts(msgspec.Struct, gc=False):
     results: Iterable[Recipient] = ()
     moved_to: str = ""
     listener: str = ""
+    vias: Collection[str] = ()
 
 
 class Pattern:
@@ -95,7 +98,8 @@ def matcher(wanted: Filter, now_wall: float, route: Route) -> Test:
         names = set(wanted.transport)
         tests.append(
             lambda facts: any(
-                route(facts.moved_to, address, facts.sender, facts.listener) in names for address in facts.recipients
+                route(facts.moved_to, address, facts.sender, facts.listener, via) in names
+                for address, via in zip(facts.recipients, facts.vias or itertools.repeat(""), strict=False)
             )
         )
     if wanted.reason:

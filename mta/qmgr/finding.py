@@ -6,7 +6,7 @@ and journal in this order meets every message that is there all the time at leas
 """
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -141,6 +141,7 @@ def facts(found: Found) -> Facts:
         return Facts(
             *("queued", envelope.sender, envelope.recipients, envelope.received_wall, record.body_bytes),
             listener=envelope.listener,
+            vias=envelope.via,
         )
     if isinstance(found, Row):
         results = found.detail.recipients
@@ -153,6 +154,7 @@ def facts(found: Found) -> Facts:
             results,
             found.detail.transport,
             found.detail.listener,
+            [recipient.via for recipient in results],
         )
     recipients = found.recipients
     return Facts(
@@ -164,4 +166,9 @@ def facts(found: Found) -> Facts:
         (found.unreached or {}).values(),
         found.transport,
         found.listener,
+        [found.via(index) for index in _indices(recipients)] if found.vias else (),
     )
+
+
+def _indices(recipients: tuple[bytes, ...] | dict[int, bytes]) -> Iterable[int]:
+    return recipients if isinstance(recipients, dict) else range(len(recipients))

@@ -48,8 +48,8 @@ def known(found: Found) -> dict[int, Recipient]:
     return dict(found.unreached or {})
 
 
-def recipient(address: bytes, result: Recipient | None, found: Found) -> Item:
-    """One recipient of a message; `result` is what is known of it."""
+def recipient(address: bytes, result: Recipient | None, found: Found, transport: str, *, is_copy: bool) -> Item:
+    """One recipient of a message; `result` is what is known of it, `transport` what takes it now, if anything does."""
     state = "queued"
     if isinstance(found, Row):
         state = "held" if found.state is State.HELD else "waiting"
@@ -57,7 +57,14 @@ def recipient(address: bytes, result: Recipient | None, found: Found) -> Item:
     elif not isinstance(found, Unread):
         state = "active" if result is None else _ENDS.get(result.status, "active")
     code, words = (result.code, result.text) if result is not None else ("", "")
-    return {"recipient": text(address), "state": state, "code": code, "text": words}
+    return {
+        "recipient": text(address),
+        "state": state,
+        "transport": transport,
+        "copy": is_copy,
+        "code": code,
+        "text": words,
+    }
 
 
 def _item(queue_id: int, state: str, sender: bytes, received_wall: float, size_bytes: int) -> Item:

@@ -2,10 +2,11 @@
 
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
+from mta.envelope import is_copy
 from mta.errors import SpoolError
 from mta.qmgr import items
 from mta.qmgr.core import Core
@@ -110,6 +111,7 @@ class Looker:
             item["problem"] = str(error)
             yield item
             addresses: Iterable[tuple[int, bytes]] = [(index, known[index].address) for index in sorted(known)]
+            vias: Mapping[int, str] | Sequence[str] = {index: one.via for index, one in known.items()}
         else:
             del item["to"]
             shard, segment, offset = queueid.unpack(record.location)
@@ -124,6 +126,9 @@ class Looker:
                 "offset_bytes": offset,
                 "body_file": layout.body_name(record.body_file) if record.body_file else "",
             }
-            addresses = enumerate(envelope.recipients)
+            addresses, vias = enumerate(envelope.recipients), envelope.via
+        one = facts(found)
         for index, address in addresses:
-            yield items.recipient(address, known.get(index), found)
+            via = vias[index] if vias else ""
+            transport = self._core.active.transport(one.moved_to, address, one.sender, one.listener, via)
+            yield items.recipient(address, known.get(index), found, transport or "", is_copy=is_copy(via))

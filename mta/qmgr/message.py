@@ -53,7 +53,14 @@ class Message(msgspec.Struct, gc=False):
     listener: str = ""  # the one it came in by
     retry_after_s: float = 0.0  # the longest wait that a destination asked for in this round
     success: bool = False  # its sender may be to be told of who has got it: then these are in `unreached`, too
+    vias: tuple[str, ...] | dict[int, str] = ()  # of its recipients, as in the envelope; by index those that have one
     aim: Aim = Aim.RETRY
+
+    def via(self, index: int) -> str:
+        """The `via` of a recipient, as in the envelope."""
+        if isinstance(self.vias, dict):
+            return self.vias.get(index, "")
+        return self.vias[index] if self.vias else ""
 
     @property
     def row_state(self) -> State:
@@ -65,7 +72,7 @@ class Message(msgspec.Struct, gc=False):
         if self.unreached is None:
             self.unreached = {}
         for index in indices:
-            self.unreached.setdefault(index, Recipient(index, self.recipients[index]))
+            self.unreached.setdefault(index, Recipient(index, self.recipients[index], via=self.via(index)))
 
     def row(self, state: State, due_wall: float, attempts: int) -> Row:
         """Its row in the journal, as things stand."""

@@ -28,7 +28,7 @@ class Recipient(msgspec.Struct, array_like=True, gc=False):
     """A recipient that has not got the message, or its sender is to be told: its last result (`mta.ipc.Result`).
 
     `status` is 0 before the first. `remote` is the next hop that the text is about, where there was one; `relayed` says
-    of a delivered one that the message went on to a host that tells nobody.
+    of a delivered one that the message went on to a host that tells nobody. `via` is as in the envelope.
     """
 
     index: int
@@ -38,6 +38,7 @@ class Recipient(msgspec.Struct, array_like=True, gc=False):
     text: str = ""
     remote: str = ""
     relayed: bool = False
+    via: str = ""
 
 
 class Detail(msgspec.Struct, array_like=True):

@@ -72,6 +72,8 @@ def test_show_of_a_message_that_cannot_be_read(queue: Bench) -> None:
     assert recipient == {
         "recipient": "waiting@store.example",
         "state": "waiting",
+        "transport": "store",
+        "copy": False,
         "code": "4.2.2",
         "text": "mailbox full",
     }

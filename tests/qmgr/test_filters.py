@@ -23,8 +23,8 @@ FACTS = Facts(
 )
 
 
-def route(moved_to: str, address: bytes, sender: bytes, listener: str) -> str | None:
-    return moved_to or {b"a@one.example": "store", b"b@sub.two.example": None}.get(address)
+def route(moved_to: str, address: bytes, sender: bytes, listener: str, via: str) -> str | None:
+    return moved_to or via or {b"a@one.example": "store", b"b@sub.two.example": None}.get(address)
 
 
 def matches(facts: Facts = FACTS, **wanted: object) -> bool:
@@ -128,3 +128,10 @@ def test_patterns_are_what_they_say(pattern: str, text: str) -> None:
 def test_every_text_is_a_pattern_for_itself(text: str) -> None:
     assert Pattern(text).matches(text.swapcase().encode() if text.isascii() else text.encode())
     assert Pattern("*").matches(text.encode())
+
+
+def test_what_was_decided_for_each_recipient_counts() -> None:
+    facts = msgspec.structs.replace(FACTS, vias=["", "archive"])
+    assert matches(facts, transport=["archive"])
+    assert matches(facts, transport=["store"])
+    assert not matches(transport=["archive"])
