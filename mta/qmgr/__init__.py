@@ -22,6 +22,7 @@ The way of a message:
   `own` the shard that the notifications go to and are then read in from.
 - `control` is what `mta queue` may ask: `looking` and `changing` answer, of messages that `finding` finds wherever they
   are and `filters` let through, as `items`.
+- `draining` empties the queue under an order (`mta.drain`), and says when that is done.
 - `core` joins these without sockets, `main` is the process; `store` is the same queue for whoever looks at it while no
   manager runs.
 
