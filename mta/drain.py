@@ -139,13 +139,12 @@ def told(config: Config) -> str:
 def for_queue(config: Config) -> Config:
     """What the queue manager goes by: with a peer everything goes there, wherever it was to go, and is kept until then.
 
-    The delivery workers keep the other transports: a manager that is about to be replaced still uses them.
+    The other transports are for copies, and for a manager that is about to be replaced.
     """
     if PEER not in config.transport:
         return config
     return replace(
         config,
-        transport={PEER: config.transport[PEER]},
         route=[Route(recipients=["*"], transport=PEER)],
         queue=replace(config.queue, lifetime_s=LIFETIME_S, delay_warning_s=0.0),
     )

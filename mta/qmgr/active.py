@@ -14,6 +14,7 @@ import msgspec
 
 from mta import log
 from mta.config import Queue
+from mta.drain import PEER
 from mta.envelope import COPY, Envelope, is_copy
 from mta.ipc import DEFERRED, DELIVERED, RECIPIENTS_PER_JOB, Job, Outcome, Result
 from mta.qmgr.clock import Clock
@@ -179,9 +180,12 @@ class ActiveSet:
         """Where a recipient's mail goes: where it was moved to, else `via` (as in the envelope), else by the routes.
 
         The first two count while there is such a transport. A copy goes nowhere without its own: the routes would lead
-        it to the recipient, who has the message already.
+        it to the recipient, who has the message already. For the same reason copies are still made here when a peer
+        takes over everything else (`mta.drain`).
         """
         transports = self._scheduler.transports
+        if PEER in transports and not is_copy(via):
+            return PEER
         if moved_to in transports:
             return moved_to
         if via:

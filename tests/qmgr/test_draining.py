@@ -76,17 +76,25 @@ def test_to_a_peer(tmp_path: Path) -> None:
         it.work(deferred)
     clock.elapsed_s += 10 * it.config.queue.lifetime_s  # the peer is to say whether it is too old
     sender.send(b"new@nowhere.example")
+    decided = {"via": ("", "relay", "&store", "&nowhere")}  # two recipients, and two copies for the first
+    sender.send(b"a@store.example", b"b@store.example", b"a@store.example", b"a@store.example", **decided)
     sender.commit()
     with bench(tmp_path, clock, order=Order(1.0, "peer.example:25")) as it:
         what = draining(it, tmp_path, told)
         steps(it, what)
-        jobs = it.work(deferred)
-        assert [job.transport for job in jobs] == [drain.PEER] * 4
+        jobs = it.work(lambda job: delivered(job) if job.transport == "store" else deferred(job))
+        assert sorted(job.transport for job in jobs) == [drain.PEER] * 5 + ["store"], "copies are made from here"
+        assert [job.recipients for job in jobs if len(job.recipients) > 1] == [(0, 1)]
         steps(it, what)
-        assert it.stats()["waiting"] == 4
+        assert it.stats()["waiting"] == 5
         assert told.count == 0
         it.wait(2 * it.config.queue.retry_max_s)
-        assert len(it.work(delivered)) == 4
+        assert len(it.work(delivered)) == 5
+        steps(it, what)
+        assert told.count == 0
+        (left,) = it.ask("list")
+        assert left["reason"] == "4.3.5 no transport nowhere for this copy"
+        it.ask("delete", all=True)
         steps(it, what)
         assert told.count == 1
     sender.close()
