@@ -9,7 +9,18 @@ from typing import NoReturn
 
 import click
 
-from mta import __version__, cli_build, cli_drain, cli_lookup, cli_queue, cli_trace, config_access, config_load, log
+from mta import (
+    __version__,
+    cli_build,
+    cli_drain,
+    cli_lookup,
+    cli_queue,
+    cli_tlsrpt,
+    cli_trace,
+    config_access,
+    config_load,
+    log,
+)
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
 from mta.supervisor import certificates
@@ -72,6 +83,7 @@ cli.add_command(cli_drain.command)
 cli.add_command(cli_trace.trace)
 cli_lookup.table.add_command(cli_build.build)
 cli.add_command(cli_lookup.table)
+cli.add_command(cli_tlsrpt.tlsrpt)
 
 
 def main() -> NoReturn:

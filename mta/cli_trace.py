@@ -51,7 +51,7 @@ def trace(config_file: str, is_json: bool, name: str, files: tuple[str, ...]) ->
     session id: all of the session, and what became of its messages. Reads log.file, and LOG, rotated files for example,
     also compressed ones (.gz); - is standard input. Ends with 1 when nothing is found.
     """
-    found = gather(_paths(config_load.load(config_file).log.file, files), name)
+    found = gather(paths(config_load.load(config_file).log.file, files), name)
     begun = None
     for record in found:
         if is_json:
@@ -65,14 +65,25 @@ def trace(config_file: str, is_json: bool, name: str, files: tuple[str, ...]) ->
     return EX_OK if found else NOT_DONE
 
 
-def _paths(log_file: str, files: tuple[str, ...]) -> list[str]:
-    """Every file once."""
-    paths = {os.path.realpath(path) if path != STANDARD_INPUT else path: path for path in files}
+def paths(log_file: str, files: tuple[str, ...]) -> list[str]:
+    """Every file of the log once: the one configured, and those named. Raises `UsageError` where there is none."""
+    found = {os.path.realpath(path) if path != STANDARD_INPUT else path: path for path in files}
     if log_file:
-        paths.setdefault(os.path.realpath(log_file), log_file)
-    if not paths:
+        found.setdefault(os.path.realpath(log_file), log_file)
+    if not found:
         raise click.UsageError("log.file is not set: name the files, or - for standard input.")
-    return list(paths.values())
+    return list(found.values())
+
+
+def read_lines(paths: list[str], wanted: Collection[str]) -> Iterator[Record]:
+    """The records that have one of some texts in their lines, as the files have them; each is read once.
+
+    Raises `LogError`.
+    """
+    for path in paths:
+        with nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else open_log(path) as file:
+            for _, record in records(file, wanted):
+                yield record
 
 
 def gather(paths: list[str], name: str) -> list[Record]:

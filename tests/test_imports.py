@@ -37,6 +37,7 @@ ALLOWED = {
     "dsn": ("smtp.xtext",),
     "spool": ("errors", "envelope"),
     "dns": (),
+    "tlsrpt": ("dns",),
     "tables": ("smtp.address", "errors", "networks", "endpoint", "pem"),
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
@@ -74,6 +75,7 @@ FORBIDDEN_IN = {
     "deliver.dane": PURE,
     "deliver.sts_policy": PURE,
     **dict.fromkeys((f"dns.{name}" for name in ("name", "message", "answer", "cache", "upstreams", "settings")), PURE),
+    **dict.fromkeys((f"tlsrpt.{name}" for name in ("record", "report", "mail")), (*GEVENT, *IO, "random")),
     "dns.exchange": ("time", "datetime", "random"),
     "dns.stub": ("time", "datetime"),
     **dict.fromkeys(

@@ -11,7 +11,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 MANUALS = sorted(PACKAGE.rglob("__init__.py"))
 
 PROCESSES = ("server", "qmgr", "deliver", "supervisor")
-LIBRARIES = ("smtp", "policy", "spool", "dns", "tables")
+LIBRARIES = ("smtp", "policy", "spool", "dns", "tables", "tlsrpt")
 LONGEST_FILE_LINES = 500
 LONGEST_FUNCTION_LINES = 60
 

@@ -51,6 +51,7 @@ RFCS = {
     5952: "IPv6 addresses as text",
     6125: "Names in certificates",
     6066: "TLS extensions",
+    6068: "mailto",
     6152: "8BITMIME",
     6409: "Submission",
     6522: "multipart/report",

@@ -1,6 +1,7 @@
 """MTA-STS with real name servers, a real HTTPS server and Postfix as the hosts of all domains."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, time
 
@@ -17,7 +18,8 @@ from mta.deliver.sts_store import Store
 from mta.deliver.tls import Level, make_context
 from mta.dns.settings import Dns
 from mta.dns.stub import Resolver
-from mta.log_reader import parse
+from mta.log_reader import Record, parse
+from mta.tlsrpt.report import Day, Reporter
 from tests.support.certificates import Authority
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.exchanging import Exchanging
@@ -88,13 +90,13 @@ class World(Exchanging):
 
     def told(self) -> dict[str, tuple[str, str]]:
         """Policy and last result of each domain, from the log."""
+        return {record["domain"]: (record["policy"], record["result"]) for record in self.records()}
+
+    def records(self) -> list[Record]:
+        """What the log has of TLS."""
         log.flush()
-        records = [parse(line) for line in (self.folder / "log").read_text().splitlines()]
-        return {
-            record["domain"]: (record["policy"], record["result"])
-            for record in records
-            if record and record["event"] == "tls_result"
-        }
+        found = [parse(line) for line in (self.folder / "log").read_text().splitlines()]
+        return [record for record in found if record and record["event"] == "tls_result"]
 
 
 @pytest.fixture
@@ -143,6 +145,14 @@ def test_who_gets_mail(world: tuple[World, str]) -> None:
         "right.example": ("sts", "success"),
         "testing.example": ("sts", "certificate-host-mismatch"),
     }
+    day = Day(datetime.now(UTC).date())
+    for record in made.records():
+        day.add(record)
+    (policy_told,) = day.report("testing.example", Reporter("me.example", "tls@me.example"))["policies"]
+    assert policy_told["summary"] == {"total-successful-session-count": 0, "total-failure-session-count": 1}
+    assert policy_told["policy"]["mx-host"] == ["mx.testing.example"]
+    (detail,) = policy_told["failure-details"]
+    assert (detail["receiving-mx-hostname"], detail["receiving-ip"]) == ("mx.testing.example", HOST)
 
 
 def test_a_policy_outlives_us_and_its_server(world: tuple[World, str]) -> None:
