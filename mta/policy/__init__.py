@@ -9,9 +9,15 @@ of a stage that refuses decides.
 |-----------|--------------------------------------|-----------------------------------------------------------------|
 | recipient | the parts of the forward-path        | `recipient`: is the domain ours? Nothing is ever relayed.       |
 |           |                                      | Does the table of recipients, if there is one, know it?         |
+|           | client, HELO name, both addresses    | `access`: what do the tables of the administrator say?          |
+|           | what the DNS has for the sender      | `sender`: does its domain take mail?                            |
 | content   | counted while the message came in    | `content`: bare CR or LF; too long a header; as many Received   |
 |           |                                      | fields as a loop has                                            |
 
 Checks here know no clock, socket, spool or gevent, and cost next to nothing: a look-up per recipient, a few comparisons
-per message. The one that may wait is that of recipients, for its table, which is handed in; without one nothing waits.
+per message. Those that may wait are those of recipients, access and senders, for tables and for the DNS, which are
+handed in; without them nothing waits.
+
+Access comes first at RCPT, so that who is not wanted learns nothing of who exists. A `Visit` is one transaction: what
+all of its recipients share is asked for once, and gets one answer. Nothing is asked for mail to postmaster.
 """

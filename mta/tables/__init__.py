@@ -21,6 +21,8 @@ Who asks must keep these apart: "not there" may refuse a recipient for good, "no
 Keys
     are bytes. A recipient has several (`key.recipient_keys`), asked for one after the other: `user+tag@domain`,
     `user@domain`, `@domain`; all in lower case, the domain in A-labels. Keys in lines are brought into the same form.
+    Access tables are asked for ever larger parts of a name or an address (`access_keys`). What their values mean is the
+    business of `mta.smtp.actions`; `values` has the lines of a table judged when a configuration is checked.
 
 Files (`watched`)
     are looked at again when they are asked for a key, once a second at most. A changed file is read when nobody has

@@ -12,6 +12,8 @@ from mta.dns.answer import Answer, Status
 from mta.dns.message import Mx, Tlsa, Type
 from mta.dns.settings import Dns
 from mta.dns.stub import Resolver
+from mta.policy.sender import Standing
+from mta.server.senders import SenderDomains
 from tests.support.front import need
 from tests.support.server import free_port
 from tests.support.unbound import Running, Zone, authority, validator
@@ -128,6 +130,22 @@ def test_wrong_signatures(servers: Servers, trusting: Resolver) -> None:
 def test_who_does_not_trust_believes_nothing(servers: Servers) -> None:
     found = resolver(servers.unbound.address, trust_ad=False).lookup(b"_25._tcp.mx.signed.example", Type.TLSA)
     assert found[:3] == (Status.OK, (TLSA,), False)
+
+
+def test_domains_of_senders(servers: Servers) -> None:
+    """Real answers that there is nothing, with and without signatures; and what a validator does not believe."""
+    domains = SenderDomains(lambda: resolver(servers.unbound.address))
+    expected = {
+        b"signed.example": Standing.TAKES_MAIL,
+        b"null.signed.example": Standing.NULL_MX,
+        b"mx.signed.example": Standing.TAKES_MAIL,  # by its address
+        b"alias.signed.example": Standing.TAKES_MAIL,
+        b"nowhere.signed.example": Standing.UNKNOWN,
+        b"none.plain.example": Standing.UNKNOWN,
+        b"_25._tcp.mx.plain.example": Standing.UNKNOWN,  # it is there, and has neither
+        b"bogus.example": Standing.UNCLEAR,
+    }
+    assert {domain: domains.standing(domain, asks_addresses=True) for domain in expected} == expected
 
 
 def test_large_answers(trusting: Resolver) -> None:
