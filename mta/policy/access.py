@@ -12,6 +12,7 @@ from mta.errors import TableDown
 from mta.policy.verdict import ACCEPT, Verdict, refuse
 from mta.smtp import replies
 from mta.smtp.actions import BadAction, Decision, Stage, parse_action
+from mta.smtp.address import parse_domain
 
 PERMIT = Verdict(None, "permit")
 """OK: nothing further is asked."""
@@ -68,7 +69,7 @@ class Access:
     def __init__(
         self, tables: Mapping[Stage, AccessTable], sender_domain: Callable[[bytes], Verdict] | None = None
     ) -> None:
-        """`sender_domain` judges the domain of a sender, in lower case; it may wait."""
+        """`sender_domain` judges the domain of a sender, in lower case and A-labels; it may wait."""
         self._tables = dict(tables)
         self._sender_domain = sender_domain
 
@@ -115,7 +116,7 @@ class Visit:
         if verdict is not ACCEPT or self._sender_domain is None:
             return verdict
         if self._domain is None:
-            self._domain = self._sender_domain(self._about["sender"].rpartition(b"@")[2].lower())
+            self._domain = self._sender_domain(_domain_of(self._about["sender"]))
         return self._domain
 
     def _ask_before(self) -> Verdict:
@@ -125,3 +126,9 @@ class Visit:
             if verdict is not ACCEPT:
                 return verdict
         return ACCEPT
+
+
+def _domain_of(sender: bytes) -> bytes:
+    """The domain of an address that was parsed, as the DNS has it; empty for the null sender."""
+    domain = sender.rpartition(b"@")[2]
+    return domain.lower() if domain.isascii() else parse_domain(domain)

@@ -157,6 +157,12 @@ def test_the_domain_of_the_sender_is_last() -> None:
     assert World({("recipient", b"*"): b"REJECT"}, domain=TABLE_DOWN).visit().recipient(b"a", b"b") is not TABLE_DOWN
 
 
+def test_domains_are_looked_up_as_the_dns_has_them() -> None:
+    world = World({}, domain=ACCEPT)
+    world.visit("jö@BÜCHER.example".encode()).recipient(b"joe", b"example.org")
+    assert world.asked[-1] == ("domain", b"xn--bcher-kva.example")
+
+
 def test_the_null_sender_has_no_domain() -> None:
     world = World({}, domain=ACCEPT)
     assert world.visit(b"").recipient(b"joe", b"example.org") is ACCEPT
