@@ -25,7 +25,8 @@ class ChildContext(msgspec.Struct, frozen=True):
     every sync and the queue manager waits on. `listen_fds` (server only) follow the order of `Config.listen`, and then
     that order again for every further row of sockets: a worker also serves those of workers that a reload took away.
     `tls_fd` (server only) is a memory file with certificates and ticket keys (`mta.tls_file`), `clients_fd` (server
-    only) one in which all workers count the connections of each client network (`mta.server.clients`).
+    only) one in which all workers count the connections of each client network (`mta.server.clients`), `sinks_fd` (all
+    but delivery workers) one in which the queue manager says which transports are full (`mta.sinks_file`).
     """
 
     role: str
@@ -37,6 +38,7 @@ class ChildContext(msgspec.Struct, frozen=True):
     listen_fds: list[int] = msgspec.field(default_factory=list)
     tls_fd: int = -1
     clients_fd: int = -1
+    sinks_fd: int = -1
 
     @classmethod
     def from_environ(cls) -> "ChildContext":
@@ -52,7 +54,7 @@ class ChildContext(msgspec.Struct, frozen=True):
 
     def descriptors(self) -> tuple[int, ...]:
         """All inherited descriptors (for `subprocess.Popen(pass_fds=)`)."""
-        shared = (fd for fd in (self.tls_fd, self.clients_fd) if fd >= 0)
+        shared = (fd for fd in (self.tls_fd, self.clients_fd, self.sinks_fd) if fd >= 0)
         return (self.config_fd, self.lifeline_fd, self.status_fd, self.wake_fd, *self.listen_fds, *shared)
 
     def config(self) -> Config:

@@ -322,6 +322,15 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
     destination_rate: Annotated[
         float, Meta(ge=0, le=1_000_000, description="messages a second to one destination, at most; 0 is any number")
     ] = 0.0
+    queue_limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000_000,
+            description="messages that may wait for this transport or be in its hands: with more, its recipients are "
+            "put off with 451 until a tenth of them are gone; 0 is any number",
+        ),
+    ] = 0
     timeout_s: Annotated[
         Seconds, Meta(description="lmtp, smtp and http: wait for a reply; pipe: longest run of a command; in seconds")
     ] = 300.0

@@ -42,9 +42,12 @@ ALLOWED = {
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
-        *("config_access", "networks", "newlines", "pem", "routing", "tls_facts", "tls_file"),
+        *("config_access", "networks", "newlines", "pem", "routing", "sinks_file", "tls_facts", "tls_file"),
     ),
-    "qmgr": ("dsn", "spool", "child", "config", "drain", "envelope", "errors", "ipc", "log", "metrics", "routing"),
+    "qmgr": (
+        *("dsn", "spool", "child", "config", "drain", "envelope", "errors", "ipc", "log", "metrics", "routing"),
+        "sinks_file",
+    ),
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
@@ -53,7 +56,7 @@ ALLOWED = {
     ),
     "supervisor": (
         *("child", "clients_file", "config", "config_load", "drain", "endpoint", "errors", "log", "metrics", "pem"),
-        "tls_file",
+        *("sinks_file", "tls_file"),
     ),
 }
 

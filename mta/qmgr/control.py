@@ -16,7 +16,9 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
   the log, part of `queued`), `in_flight` (jobs), `workers`, `results` (recipients delivered, deferred and failed since
   the manager started), `bounces` (notifications sent, and failures dropped, since then), `corrupt`, `torn` (places in
   the log), `healthy`, `draining` (text: empty, `deliver`, or who gets everything), `destinations` (by name: `waiting`,
-  `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs).
+  `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs), `loads` (by transport,
+  the messages that wait for it or are in its hands; those with the most), `full` (names of the transports whose
+  `queue_limit` is reached).
 - `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
   that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of
   `mta.qmgr.shape.AGES`; the first one is TOTAL, the last one may be `(others)`.

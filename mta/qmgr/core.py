@@ -28,6 +28,7 @@ from mta.qmgr.recount import Marker
 from mta.qmgr.rows import Detail, Recipient, Row, State
 from mta.qmgr.scheduler import Scheduler
 from mta.qmgr.shard import Consumer
+from mta.qmgr.sinks import Sinks
 from mta.spool.record import Record
 
 COMMIT_S = 0.1  # between commits while outcomes come in; what a crash can deliver twice is no older than this
@@ -76,7 +77,11 @@ class Core:
             *(config.queue, router, self.scheduler, self.journal, self.progress, clock, rng), tells=config.bounces.send
         )
         self.marker = Marker(self.journal, self.active.transports, clock, recount.routes(config))
-        self.parking = Parking(config.queue.active, self.scheduler, self.active, self.journal)
+        limits = {name: one.queue_limit for name, one in config.transport.items() if one.queue_limit}
+        self.sinks = Sinks(limits, self.load)
+        self.parking = Parking(
+            *(config.queue.active, self.scheduler, self.active, self.journal), spares_the_only_one=not limits
+        )
         self._own = OwnShard(root)
         self.cleaner = Cleaner(root, self.journal, self.progress, self._own)
         self.bounces = Bounces(
@@ -186,6 +191,10 @@ class Core:
         self.bounces.write(now)
         self.intake.look()  # our own shard may be new
 
+    def load(self, transport: str) -> int:
+        """The messages that wait for a transport, are about to be given to it, or are with it."""
+        return self.journal.loads.get(transport, 0) + self.scheduler.load(transport)
+
     def pending(self) -> int:
         """Changes that the next commit would write."""
         return self.journal.pending() + self.progress.pending()
@@ -204,11 +213,15 @@ class Core:
             return False
         self.progress.committed(batch)
         self.healthy = True
+        if self.sinks.limits:
+            self.sinks.look(now)
         self.cleaner.free()
         return True
 
     def _look(self, now: float) -> None:
         """What is to be done once a second."""
+        if self.sinks.limits:
+            self.sinks.look(now)
         self.intake.look()
         if self._census is not None and self.intake.has_passed(self._census_ends):
             census, self._census = self._census, None

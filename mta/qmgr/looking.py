@@ -54,6 +54,8 @@ class Looker:
             "healthy": core.healthy,
             "draining": core.draining,
             "destinations": self._destinations(),
+            "full": sorted(core.sinks.full)[:DESTINATIONS_TOLD],
+            "loads": self._loads(),
         }
 
     def _destinations(self) -> dict[str, Item]:
@@ -69,6 +71,12 @@ class Looker:
             }
             for destination in first
         }
+
+    def _loads(self) -> dict[str, int]:
+        """The messages that wait for each transport or are in its hands, of those with the most."""
+        loads = {name: self._core.load(name) for name in self._core.transports}
+        names = heapq.nsmallest(DESTINATIONS_TOLD, loads, key=lambda name: (-loads[name], name))
+        return {name: loads[name] for name in names}
 
     def listing(self, wanted: Filter, limit: int | None) -> Iterator[Item | Seen]:
         """Messages: in hand, in the journal, in the log. Ones that wander meanwhile may be missing."""

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from mta import drain, ipc, log
+from mta import drain, ipc, log, sinks_file
 from mta.child import ChildContext
 from mta.config import Config
 from mta.errors import EX_OK, MtaError
@@ -182,6 +182,9 @@ def run(context: ChildContext) -> int:
         listener = ipc.listen(str(store.folder(config)))
         control = Control(core, root)
         peers = Peers(listener, selector, core.scheduler, core.active, control.answer)
+        if context.sinks_fd >= 0:
+            told = sinks_file.Writer(context.sinks_fd)
+            core.sinks.tell(told.write, told.is_current, core.clock.monotonic())
         signals.watch_commits()
         gc.freeze()  # what is there now stays: no need to walk it again and again
         context.ready()

@@ -19,12 +19,14 @@ NAMES_AT_ONCE = 16  # destinations that are looked at after a commit; the others
 class Parking:
     """Cuts lines and fills them again. `limit` is the places in the active set."""
 
-    def __init__(self, limit: int, scheduler: Scheduler, active: ActiveSet, journal: Journal) -> None:
+    def __init__(
+        self, limit: int, scheduler: Scheduler, active: ActiveSet, journal: Journal, *, spares_the_only_one: bool = True
+    ) -> None:
         self._limit = limit
         self._scheduler = scheduler
         self._active = active
         self._journal = journal
-        self._shares = Shares(scheduler, limit)
+        self._shares = Shares(scheduler, limit, spares_the_only_one=spares_the_only_one)
         self._turns = deque(journal.aside_names())
         self._names = set(self._turns)
 

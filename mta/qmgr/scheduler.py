@@ -318,6 +318,16 @@ class Scheduler:
         for destination in self.destinations.values():
             destination.window.resume()
 
+    def load(self, transport: str) -> int:
+        """Jobs of a transport, in line or in flight. Walks all destinations where each domain is one."""
+        owner = self.transports.get(transport)
+        if owner is None:
+            return 0
+        if not owner.terms.by_domain:
+            return owner.in_flight + self.destinations[transport].waiting()
+        lines = (one.waiting() for one in self.destinations.values() if one.transport is owner)
+        return owner.in_flight + sum(lines)
+
     def in_flight(self) -> int:
         """Jobs that are with a worker."""
         return self._in_flight

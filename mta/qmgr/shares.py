@@ -20,11 +20,16 @@ CUT_FRACTION = 16  # no more than this part of the places is given up at one loo
 
 
 class Shares:
-    """The looks at the lines of a scheduler, and what they find. `limit` is the places in the active set."""
+    """The looks at the lines of a scheduler, and what they find. `limit` is the places in the active set.
 
-    def __init__(self, scheduler: Scheduler, limit: int) -> None:
+    `spares_the_only_one`: where there is one destination, it is left alone. Not so where the log is to be read on, so
+    that somebody knows how much mail it has waiting.
+    """
+
+    def __init__(self, scheduler: Scheduler, limit: int, *, spares_the_only_one: bool = True) -> None:
         self._scheduler = scheduler
         self._limit = limit
+        self._spares_the_only_one = spares_the_only_one
         self._look_at = 0.0
         self._floor = QUANTUM  # what a line may hold in any case
 
@@ -52,7 +57,7 @@ class Shares:
             speed = _speed(line, now)
             if speed is not None and waiting > max(kept, speed * PATIENCE_S):
                 slow.append((line, waiting - max(kept, int(speed * PATIENCE_S))))
-        if len(lines) < 2 and len(self._scheduler.destinations) < 2:
+        if self._spares_the_only_one and len(lines) < 2 and len(self._scheduler.destinations) < 2:
             return []  # there is nobody to give place to
         return self._bounded(slow) if self.is_crowded(held) else []
 

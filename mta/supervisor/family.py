@@ -5,7 +5,7 @@ import select
 import signal
 from collections.abc import Callable, Collection, Iterable
 
-from mta import clients_file, log
+from mta import clients_file, log, sinks_file
 from mta.child import ChildContext
 from mta.supervisor.backoff import Backoff
 from mta.supervisor.child import Child, Commands
@@ -38,6 +38,7 @@ class Family:
         self._clock = clock
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._clients_fd = clients_file.create()
+        self._sinks_fd = sinks_file.create()
         self._lifeline_fd, self._lifeline_end = os.pipe()
         self._watched: dict[int, Child] = {}  # by pidfd and by status descriptor
         self._living: list[Child] = []
@@ -61,6 +62,7 @@ class Family:
             listen_fds=generation.listeners.descriptors(index) if role == "server" else [],
             tls_fd=generation.certificates.fd if role == "server" else -1,
             clients_fd=self._clients_fd if role == "server" else -1,
+            sinks_fd=self._sinks_fd if role in ("server", "qmgr") else -1,
         )
         try:
             child = Child(self._commands[role], context, status_fd, self._owner, self._clock())
@@ -133,7 +135,7 @@ class Family:
 
     def close(self) -> None:
         """Close our descriptors; children that still run see the end of the lifeline."""
-        for fd in (self._wake_fd, self._clients_fd, self._lifeline_fd, self._lifeline_end):
+        for fd in (self._wake_fd, self._clients_fd, self._sinks_fd, self._lifeline_fd, self._lifeline_end):
             os.close(fd)
 
     def _bury(self, child: Child) -> None:
@@ -143,6 +145,8 @@ class Family:
         for fd in fds:
             self._forget(fd)
         self._living.remove(child)
+        if child.role == "qmgr":  # its successor says again what is full, if one is at work already
+            sinks_file.Writer(self._sinks_fd).write(())
         about: dict[str, object] = {"role": child.role, "index": child.index, "pid": child.pid, "how": how(child)}
         slot = self._slots.get((child.role, child.index))
         if child.is_stopping or (self._is_ending and child.exit_status == 0):
