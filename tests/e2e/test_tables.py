@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from mta.tables.lmdb_build import build
+from tests.support.asking import PATIENCE_S, answer
 from tests.support.httpvalues import HttpValues
 from tests.support.server import Server
-
-PATIENCE_S = 30.0
 
 
 class Users:
@@ -47,15 +46,6 @@ def server(tmp_path: Path, users: Users) -> Iterator[Server]:
     }
     with Server(tmp_path / "mta", settings) as server:
         yield server
-
-
-def answer(server: Server, recipient: str) -> str:
-    """What the server says to RCPT."""
-    with smtplib.SMTP(*server.address, timeout=PATIENCE_S) as client:
-        client.ehlo("client.example.com")
-        client.mail("jim@example.com")
-        code, text = client.rcpt(recipient)
-        return f"{code} {text.decode()}"
 
 
 def test_users_come_and_go(server: Server, users: Users) -> None:
