@@ -12,22 +12,19 @@ import click
 from mta import (
     __version__,
     cli_build,
+    cli_check,
     cli_drain,
     cli_lookup,
     cli_queue,
     cli_tlsrpt,
     cli_trace,
-    config_access,
     config_load,
     log,
 )
 from mta.cli_options import config_option
 from mta.errors import EX_OK, EX_USAGE, ConfigError, MtaError
-from mta.supervisor import certificates
 from mta.supervisor import main as supervisor
-from mta.tables.lines import check_file
 
-CHECK_FAILED = 1
 INTERRUPTED = 130  # as shells have it: 128 and the number of INT
 
 
@@ -55,29 +52,7 @@ def run(config_file: str, ready_fd: int | None) -> int:
     return supervisor.run(lambda: config_load.load(config_file), ready_fd=ready_fd)
 
 
-@cli.command()
-@config_option
-def check(config_file: str) -> int:
-    """Check a configuration file.
-
-    Prints every fault as "file:line: what, and what is allowed". Ends with 0 when there is none, with 1 otherwise.
-    Certificates and keys are read as well, and the files of tables: do this as the user that starts mta.
-    """
-    try:
-        config = config_load.load(config_file)
-        certificates.check(config, config_file)
-        faults = [fault for table in config.table.values() for fault in check_file(table)]
-        faults += config_access.check_files([listen.access for listen in config.listen], config.table)
-        if faults:
-            raise ConfigError(faults)
-    except ConfigError as error:
-        for problem in error.problems:
-            click.echo(problem)
-        return CHECK_FAILED
-    click.echo(f"{config_file}: fine")
-    return EX_OK
-
-
+cli.add_command(cli_check.check)
 cli.add_command(cli_queue.queue)
 cli.add_command(cli_drain.command)
 cli.add_command(cli_trace.trace)

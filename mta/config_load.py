@@ -58,9 +58,14 @@ def parse(text: str, file: str) -> Config:
         config = config_check.complete(Config(**parts), Path(file).absolute().parent.resolve())
         faults = config_check.check_whole(config)
     if faults:
-        lines = lines_of(text)
-        raise ConfigError([_told(path, words, lines, file) for path, words in _sorted(faults, lines)])
+        raise ConfigError(told(faults, text, file))
     return config
+
+
+def told(faults: list[Fault], text: str, file: str) -> list[str]:
+    """Faults of a file with that text, in its order, each as `file:line: key: what, and what is allowed`."""
+    lines = lines_of(text)
+    return [_told(path, words, lines, file) for path, words in _sorted(faults, lines)]
 
 
 def _syntax_error(message: str, text: str, file: str) -> str:
