@@ -233,11 +233,25 @@ class Domains(Struct, frozen=True, forbid_unknown_fields=True):
             "all are put off with 451 while the table is down. Without one, everybody exists"
         ),
     ] = ""
+    table: Annotated[
+        str,
+        Meta(
+            description="name of a [table.NAME] of further local domains, asked with the domain as key. While it is "
+            "down, mail for domains that are not in local is put off with 451"
+        ),
+    ] = ""
+    aliases: Annotated[
+        str,
+        Meta(
+            description="name of a [table.NAME] of aliases: to each, the addresses that its mail goes to instead, "
+            "separated by blanks or commas. They may be in other domains, and have aliases themselves"
+        ),
+    ] = ""
     extension: Annotated[
         Literal["", "+", "-", "=", "_", "#"],
         Meta(
-            description="begins an extension: user+tag, who is not in the table of recipients, exists if user does; "
-            "empty for none"
+            description="begins an extension: user+tag, who is not in the table of recipients, of aliases or of a "
+            "route, is found there if user is; an alias carries it on to its targets. Empty for none"
         ),
     ] = ""
 
@@ -407,7 +421,9 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True):
     recipients: Annotated[
         list[str], Meta(description='"*@example.org", "user@example.org" or "*"', examples=[["*@example.org"]])
     ]
-    transport: Annotated[str, Meta(description="a name from [transport.NAME]", examples=["store"])]
+    transport: Annotated[
+        str, Meta(description="a name from [transport.NAME]; or else table is given", examples=["store"])
+    ] = ""
     senders: Annotated[
         list[str],
         Meta(
@@ -417,6 +433,20 @@ class Route(Struct, frozen=True, forbid_unknown_fields=True):
     ] = field(default_factory=list)
     listeners: Annotated[
         list[str], Meta(description="only mail that came in by these: addresses as in [[listen]]; empty is any")
+    ] = field(default_factory=list)
+    table: Annotated[
+        str,
+        Meta(
+            description="in place of transport: name of a [table.NAME] that has names of transports, asked for the "
+            "recipient when it is accepted. Who is not in it goes by the next route"
+        ),
+    ] = ""
+    copy_to: Annotated[
+        list[str],
+        Meta(
+            description="names of transports that get a copy for each recipient, decided when it is accepted; nobody "
+            "is told when a copy fails"
+        ),
     ] = field(default_factory=list)
 
 

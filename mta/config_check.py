@@ -6,16 +6,16 @@ that could not is `None`, whatever its type says.
 
 import pwd
 from collections.abc import Callable, Collection, Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
 from mta import config_listen, config_route, config_table, config_transport
-from mta.config import Config, Domains, Queue, Tls
+from mta.config import Config, Domains, Queue, Route, Tls
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
+from mta.config_names import address_table
 from mta.config_text import absolute, shown
 from mta.dns.settings import Dns, parse_server
 from mta.smtp.address import AddressError, parse_domain
@@ -39,17 +39,19 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
         "table": config_table.check,
     }
     faults = [fault for name, function in checks.items() if name in parts for fault in function(parts[name])]
+    tables = parts.get("table", {})
     if "route" in parts:
-        faults += config_route.check(parts["route"], parts.get("transport"), parts.get("listen"))
-    if "domains" in parts and "table" in parts:
-        faults += _recipients(parts["domains"], parts["table"])
+        faults += config_route.check(parts["route"], parts.get("transport"), parts.get("listen"), tables)
+    if "domains" in parts:
+        faults += _tables(parts["domains"], tables, parts.get("route", []))
     faults += config_listen.check(parts, unreadable)
     return [fault for fault in faults if fault[0] not in unreadable]
 
 
 def check_whole(config: Config) -> list[Fault]:
     """The faults that show only in a configuration that is right in all its parts."""
-    return list(config_route.unrouted(config.domains, config.route))
+    domains, routes = config.domains, config.route
+    return [*config_route.unrouted(domains, routes), *config_route.unrouted_table(domains, routes)]
 
 
 def complete(config: Config, folder: Path) -> Config:
@@ -108,21 +110,12 @@ def _dns(dns: Dns) -> Iterator[Fault]:
             yield ("dns", "servers", number), f"{shown(text)} given; {error} is allowed"
 
 
-def _recipients(domains: Domains, tables: dict[str, Table | None]) -> Iterator[Fault]:
-    name = domains.recipients
-    if not name:
-        if domains.extension:
-            yield ("domains", "extension"), "is of use with domains.recipients only"
-        return
-    path = ("domains", "recipients")
-    if name not in tables:
-        close = get_close_matches(name, tables, 1)
-        known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(tables) or 'none'}"
-        yield path, f"there is no [table.{name}]; {known}"
-        return
-    table = tables[name]
-    if table is not None and table.kind == "cidr":
-        yield path, f"[table.{name}] is of kind cidr, which knows addresses of hosts and none of mail"
+def _tables(domains: Domains, tables: dict[str, Table | None], routes: list[Route | None]) -> Iterator[Fault]:
+    for key in ("recipients", "aliases", "table"):
+        yield from address_table(("domains", key), getattr(domains, key), tables)
+    has_use = domains.recipients or domains.aliases or any(route is not None and route.table for route in routes)
+    if domains.extension and not has_use:
+        yield ("domains", "extension"), "is of use with domains.recipients, domains.aliases or a table of a route only"
 
 
 def _queue(queue: Queue) -> Iterator[Fault]:

@@ -145,7 +145,7 @@ def test_syntax_error_has_its_line() -> None:
             'transport = "stroe"',
             "12: route[0].transport: there is no [transport.stroe]; did you",
         ),
-        ('transport = "store"', "", "10: route[0].transport: is missing; a text is needed"),
+        ('transport = "store"', "", "10: route[0].transport: is missing; a name from [transport.NAME]"),
         (
             "[domains]",
             "[limits]\nrecipients = 99\n[domains]",

@@ -142,7 +142,7 @@ def test_faults(lines: str, expected: list[str]) -> None:
         ('"users"', '"user"', "12: domains.recipients: there is no [table.user]; did you mean 'users'?"),
         ('"users"', '"x"', "12: domains.recipients: there is no [table.x]; known: users"),
         ("[domains]", '[domains]\nextension = "++"', '11: domains.extension: "++" given; one of '),
-        ('recipients = "users"', 'extension = "+"', "12: domains.extension: is of use with domains.recipients only"),
+        ('recipients = "users"', 'extension = "+"', "12: domains.extension: is of use with domains.recipients, "),
         ("table.users", 'table."a b"', '13: table."a b": letters, digits, - and _ are allowed in a name, 64 at most'),
     ],
 )

@@ -35,6 +35,7 @@ from mta.smtp.events import (
 )
 from mta.smtp.replies import Reply
 from mta.smtp.session import Session
+from mta.smtp.transaction import Target
 from mta.spool import queueid
 
 NEWCOMER_S = 3.0
@@ -43,6 +44,8 @@ round trips, and each less than a second."""
 
 LAST_WORDS = (421, 521)
 """Codes that close the connection (RFC 5321 section 3.8, RFC 7504 section 3), which access tables may give."""
+
+ADDRESSES_LOGGED = 5  # of those that an alias comes to
 
 PENALTIES = 5
 """Refusals of a pipelined group that are delayed, at most; the group is answered at once, after the sum."""
@@ -311,13 +314,25 @@ class Connection:
         reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
         targets = reply or self._door.recipients.expand(event, session.transaction.sender)
         if isinstance(targets, tuple):
-            session.accept_recipient(targets[0].address)
+            self._accept(event, targets)
         elif targets.code in LAST_WORDS:
             session.close(targets)
         elif targets.code < 500:
             session.decline(targets)  # our fault, not the client's
         else:
             session.refuse(targets)
+
+    def _accept(self, event: Recipient, targets: tuple[Target, ...]) -> None:
+        recipients = self._door.recipients
+        if not recipients.expands:
+            self._session.accept_recipient(targets[0].address)
+            return
+        address = recipients.address(event)
+        reached = [target.address for target in targets if not target.is_copy]
+        if reached != [address]:
+            some = b" ".join(reached[:ADDRESSES_LOGGED])
+            log.note("expanded", session=self.client.session_id, recipient=address, count=len(reached), to=some)
+        self._session.accept_targets(address, targets)
 
     def _take_over(self, event: Recipient) -> None:
         """A recipient from a node of ours, which has accepted it once (`mta.smtp.xfer`): no question is asked again."""

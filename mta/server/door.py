@@ -1,5 +1,7 @@
 """What one listener offers to those who come in by it. Made once; holds nothing of any session."""
 
+from collections.abc import Callable
+
 from mta.config import Config, Limits, Listen
 from mta.networks import Networks
 from mta.policy.access import Access
@@ -21,9 +23,11 @@ class Door:
         has_tls: bool,
         recipients: KnownRecipients | None = None,
         access: Access | None = None,
+        make_recipients: Callable[[Chain, str], Recipients] = Recipients,
     ) -> None:
         """`has_tls`: there is a certificate, so that TLS can be offered; `recipients`: who is known in the domains;
-        `access`: who may send to whom, which without it is everybody to everybody."""
+        `access`: who may send to whom, which without it is everybody to everybody; `make_recipients` makes what asks
+        aliases and routes (`directory.Directory.make`)."""
         limits = listen.limits
         self.address = listen.address
         self.hostname = config.hostname.encode()
@@ -45,7 +49,7 @@ class Door:
             header_bytes=limits.header_bytes,
             recipients=recipients,
         )
-        self.recipients = Recipients(self.chain, listen.address)
+        self.recipients = make_recipients(self.chain, listen.address)
         self.terms = Terms.make(
             config.hostname,
             bounds(limits),

@@ -8,7 +8,6 @@ import gc
 import signal
 import socket
 import sys
-from functools import partial
 from itertools import cycle
 from pathlib import Path
 from time import monotonic, time
@@ -23,19 +22,17 @@ from mta.child import ChildContext
 from mta.config import Config
 from mta.dns.stub import Resolver
 from mta.errors import EX_OK, MtaError
-from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.server.access import AccessBook
 from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
 from mta.server.deadlines import Deadlines
+from mta.server.directory import Directory
 from mta.server.door import Door
 from mta.server.listener import Crew, Listener, session_ids
 from mta.server.service import Shared
 from mta.server.stream import READ, Clock, Draining
 from mta.server.tls import TlsContexts
 from mta.spool.writer import SpoolWriter
-from mta.tables.book import open_table
-from mta.tables.key import recipient_keys
 
 DRAIN_S = 60.0
 """Time for clients to finish what they are sending once we go down; then the connections are cut (the sender tries
@@ -66,17 +63,17 @@ class Worker:
             root, writer, GroupCommit(writer), Clock(monotonic()), config.limits, clients=clients, tls=tls
         )
         self._deadlines = Deadlines(self._shared)
-        domains = LocalDomains(config.domains.local, config.hostname)
-        recipients = _recipients(config)
+        directory = Directory(config, log.problem, monotonic)
         access = AccessBook(config, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
         doors = [
             Door(
                 listen,
                 config,
-                domains,
+                directory.domains,
                 has_tls=tls.available,
-                recipients=recipients,
+                recipients=directory.recipients,
                 access=access.access(listen),
+                make_recipients=directory.make,
             )
             for listen in config.listen
         ]
@@ -128,15 +125,6 @@ class Worker:
         for listener in self._listeners:
             listener.shut()
         self.drain()
-
-
-def _recipients(config: Config) -> KnownRecipients | None:
-    """Who is known in the local domains; None where that is everybody. Blocks on reading the table's file."""
-    name = config.domains.recipients
-    if not name:
-        return None
-    table = open_table(name, config.table[name], log.problem)
-    return KnownRecipients(table, partial(recipient_keys, extension=config.domains.extension.encode()))
 
 
 def main() -> int:

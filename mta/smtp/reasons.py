@@ -31,6 +31,21 @@ REASONS: dict[str, Reason] = {
         "lines and files.",
         ("access.client", "access.helo", "access.sender", "access.recipient"),
     ),
+    "alias": Reason(
+        "The recipient has an alias that cannot be followed: something in it is no address, or it comes to more "
+        "addresses, or by more steps, than one may.",
+        _RETRY,
+        "The log has an event `problem` with the alias and what is wrong with it. Mail waits with its senders until "
+        "the table is right.",
+        ("domains.aliases",),
+    ),
+    "alias-loop": Reason(
+        "The recipient has an alias that leads back to itself by way of others.",
+        _RETRY,
+        "The log has an event `problem` with the addresses in the circle. An alias that names itself directly is none: "
+        "it keeps the address beside others.",
+        ("domains.aliases",),
+    ),
     "bare-newline": Reason(
         "A line ended in LF alone, or a CR stood elsewhere than before an LF. In SMTP lines end in CR LF and nothing "
         "else (RFC 5321 section 2.3.8). Servers that disagree about line ends can be made to see two messages where "
@@ -130,6 +145,13 @@ REASONS: dict[str, Reason] = {
         "The connection has brought as many messages as one may bring; the number was announced as MAILMAX (RFC 9422).",
         "Connect again; the sending server does so by itself.",
         settings=("limits.messages",),
+    ),
+    "no-route": Reason(
+        "The recipient exists, and no route says where its mail goes; or the table of a route names no transport.",
+        _RETRY,
+        "The log has an event `problem` with the address. Targets of aliases in other domains need a route, as "
+        "everybody does.",
+        ("route.recipients", "route.table"),
     ),
     "no-user": Reason(
         "The domain is one of ours, and nobody in it has this address.",

@@ -1,6 +1,6 @@
 """Keys: the one form in which addresses are asked for, and the forms under which a recipient may be listed."""
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from mta.smtp.address import AddressError, parse_domain
 
@@ -29,19 +29,34 @@ def split(key: bytes) -> tuple[bytes, bytes]:
     return (local, domain) if at else (key, b"")
 
 
-def recipient_keys(local: bytes, domain: bytes, extension: bytes) -> Iterator[bytes]:
-    """The keys to ask for, in order: the address, the address without its extension, and `@domain`.
+class Name(NamedTuple):
+    """A key that stands for one recipient, and the extension that was left out of it (with its first character)."""
+
+    key: bytes
+    extension: bytes = b""
+
+
+def names(local: bytes, domain: bytes, extension: bytes) -> list[Name]:
+    """What a recipient may be listed as by name, in order: the address, and the address without its extension.
 
     `local` and `domain` are those of an address that was parsed; `extension` is the character that begins one, or
     empty. A quoted local part has none, nor one that begins with that character.
     """
-    local = _lower(local)
-    yield local + b"@" + domain
-    if extension:
-        at = local.find(extension, 1)
-        if at > 0 and not local.startswith(b'"'):
-            yield local[:at] + b"@" + domain
-    yield b"@" + domain
+    at = local.find(extension, 1) if extension and not local.startswith(b'"') else -1
+    found = [Name(_lower(local) + b"@" + domain)]
+    if at > 0:
+        found.append(Name(_lower(local[:at]) + b"@" + domain, local[at:]))
+    return found
+
+
+def everybody_key(domain: bytes) -> bytes:
+    """The key that stands for everybody in a domain."""
+    return b"@" + domain
+
+
+def recipient_keys(local: bytes, domain: bytes, extension: bytes) -> list[bytes]:
+    """The keys to ask for, in order: those of `names`, and the one for everybody in the domain."""
+    return [*(name.key for name in names(local, domain, extension)), everybody_key(domain)]
 
 
 def _lower(text: bytes) -> bytes:

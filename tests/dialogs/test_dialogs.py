@@ -21,7 +21,7 @@ OVER_TCP = [pytest.param(dialog, id=name) for name, dialog in LOADED.items() if 
 
 
 def _connection(dialog: Dialog, settings: dict[str, Any] | None = None) -> MemoryConnection:
-    door = memory.door(dialog.listener | (settings or {}), known=dialog.known)
+    door = memory.door(dialog.listener | (settings or {}), known=dialog.known, aliases=dialog.aliases)
     return MemoryConnection(door, waits_for_greeting=dialog.steps[0].verb != "C", busy=dialog.busy)
 
 

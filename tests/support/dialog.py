@@ -35,7 +35,7 @@ class Dialog(msgspec.Struct, frozen=True):
 
     `as_sent`: what the client sends must arrive as it is in the file, not in other pieces; `in_memory`: not over TCP.
     `busy` are the times that content is to come and finds no memory. `known` are the keys of the table of recipients,
-    empty for no table.
+    empty for no table; `aliases` is the table of aliases.
     """
 
     listener: dict[str, Any]
@@ -45,6 +45,7 @@ class Dialog(msgspec.Struct, frozen=True):
     in_memory: bool
     steps: list[Step]
     accepted: list[Accepted] | None
+    aliases: dict[bytes, bytes]
 
     def client_bytes(self) -> bytes:
         """All that the client sends, in one piece."""
@@ -70,6 +71,7 @@ def unescape(text: bytes) -> bytes:
 def parse(data: bytes) -> Dialog:
     """Read a dialogue from the bytes of its file; raises `DialogError` with the line's number."""
     listener, busy, known, held, steps = [], [], [], [], []
+    aliases: dict[bytes, bytes] = {}
     accepted: list[Accepted] | None = None
     for number, line in enumerate(data.splitlines(), 1):
         mark, _, text = line.partition(b" ")
@@ -82,6 +84,8 @@ def parse(data: bytes) -> Dialog:
                 busy += map(int, text.split())
             case b"known:":
                 known += text.split()
+            case b"alias:":
+                key, _, aliases[key] = text.partition(b" ")
             case b"held:":
                 held += text.decode().split()
             case b"C:":
@@ -103,10 +107,10 @@ def parse(data: bytes) -> Dialog:
                 raise DialogError(f"line {number}: neither C nor S nor anything known: {line!r}")
     if not set(held) <= {"as-sent", "in-memory"}:
         raise DialogError(f"held: {held} is more than as-sent and in-memory")
-    if known and "in-memory" not in held:
-        raise DialogError("known: is for dialogues that are held in memory")
+    if (known or aliases) and "in-memory" not in held:
+        raise DialogError("known: and alias: are for dialogues that are held in memory")
     settings = tomllib.loads("\n".join(listener))
-    return Dialog(settings, tuple(busy), tuple(known), "as-sent" in held, "in-memory" in held, steps, accepted)
+    return Dialog(settings, tuple(busy), tuple(known), "as-sent" in held, "in-memory" in held, steps, accepted, aliases)
 
 
 def _dsn(text: bytes) -> Dsn:

@@ -9,23 +9,26 @@ from typing import Any
 
 import msgspec
 
-from mta.config import Config, Domains, Listen
+from mta.config import Config, Domains, Listen, Route
 from mta.dns.settings import Dns
 from mta.dns.stub import Resolver
 from mta.envelope import Dsn
 from mta.errors import TableDown
 from mta.newlines import Normaliser
 from mta.policy.access import Visit
+from mta.policy.aliases import Aliases
+from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains
+from mta.routing import Router
 from mta.server.access import AccessBook
 from mta.server.connection import LAST_WORDS
 from mta.server.door import Door
+from mta.server.recipients import Complaints, Recipients, Routing
 from mta.smtp import replies
 from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
 from mta.smtp.proxy import ProxyError, ProxyHeader
 from mta.smtp.session import Session
 from mta.smtp.transaction import Transaction
-from mta.tables.key import recipient_keys
 from mta.tables.settings import Table
 
 # The bounds that dialogues are written for; the real server in their tests is configured with the same.
@@ -75,26 +78,44 @@ def door(
     local: list[str] = LOCAL,
     domains: LocalDomains | None = None,
     known: Collection[bytes] = (),
+    aliases: Mapping[bytes, bytes] | None = None,
 ) -> Door:
     """A listener with what [[listen]] may set, `limits` among it; small bounds otherwise, which dialogues can reach.
 
-    `known` are the keys of a table of recipients, which have extensions with +; without any there is no table.
+    `known` are the keys of a table of recipients, which have extensions with +; without any there is no table. The same
+    for `aliases`; with them, there is a route for our domains, with copies for an archive, and one for far.example.
     """
     given = dict(settings or {})
     limits = {**LIMITS, **given.pop("limits", {})}
     listen = msgspec.convert({"address": "127.0.0.1:25", **given, "limits": limits}, Listen)
     tables = {name: msgspec.convert(table, Table) for name, table in TABLES.items()}
     config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [], table=tables)
-    recipients = KnownRecipients(_Table(known), partial(recipient_keys, extension=b"+")) if known else None
+    domains = domains or LocalDomains(local, HOSTNAME)
+    recipients = KnownRecipients(_Table(known), b"+") if known else None
     book = AccessBook(config, _no_resolver, report=_no_report, clock=float)
     return Door(
         listen,
         config,
-        domains or LocalDomains(local, HOSTNAME),
+        domains,
         has_tls=True,
         recipients=recipients,
         access=book.access(listen),
+        make_recipients=partial(_recipients, domains, recipients, aliases) if aliases else Recipients,
     )
+
+
+def _recipients(
+    domains: LocalDomains,
+    known: KnownRecipients | None,
+    aliases: Mapping[bytes, bytes],
+    chain: Chain,
+    listener: str,
+) -> Recipients:
+    complaints = Complaints(_no_report, float)
+    routes = [Route([f"*@{name}" for name in LOCAL], "store", copy_to=["archive"]), Route(["*@far.example"], "out")]
+    routing = Routing(Router(routes), ["store", "archive", "out"], {}, complaints)
+    table = Aliases(_Table(aliases), domains, known, b"+")
+    return Recipients(chain, listener, aliases=table, routing=routing, complaints=complaints)
 
 
 def _no_resolver() -> Resolver:
@@ -106,15 +127,15 @@ def _no_report(text: str, **fields: object) -> None:
 
 
 class _Table:
-    """Knows some keys, and is down for those that it has with a ! before them."""
+    """Has some keys, and is down for those that it has with a ! before them."""
 
-    def __init__(self, known: Collection[bytes]) -> None:
-        self._known = frozenset(known)
+    def __init__(self, entries: Mapping[bytes, bytes] | Collection[bytes]) -> None:
+        self._entries = entries if isinstance(entries, Mapping) else dict.fromkeys(entries, b"")
 
     def get(self, key: bytes) -> bytes | None:
-        if b"!" + key in self._known:
+        if b"!" + key in self._entries:
             raise TableDown("is burning")
-        return b"" if key in self._known else None
+        return self._entries.get(key)
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -256,7 +277,10 @@ class MemoryConnection:
                 reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
                 targets = reply or self.door.recipients.expand(event, session.transaction.sender)
                 if isinstance(targets, tuple):
-                    session.accept_recipient(targets[0].address)
+                    if self.door.recipients.expands:
+                        session.accept_targets(self.door.recipients.address(event), targets)
+                    else:
+                        session.accept_recipient(targets[0].address)
                 elif targets.code in LAST_WORDS:
                     session.close(targets)
                 elif targets.code < 500:
