@@ -3,7 +3,11 @@
 A pattern is one of `*` (everyone), `*@example.org` (everyone there) or `user@example.org`; letters match in either
 case. A route may also ask for certain senders, and for listeners that a message came in by. Answers are kept per
 domain, so a message for a known domain costs one look-up; where routes have such conditions, there is a set of answers
-for each combination of them that holds. No I/O; used by the queue manager and by the check of a configuration.
+for each combination of them that holds.
+
+A route may have a table in place of a transport. It is asked when a recipient is accepted, and its answer goes with the
+message; so there is a `chain` of rules for whoever can ask, and a `transport` for who only needs to know where the
+other routes lead. No I/O; used by SMTP workers, the queue manager and the check of a configuration.
 """
 
 from collections.abc import Sequence
@@ -41,11 +45,23 @@ def parse_sender(text: str) -> Pattern | None:
     return None if text == "<>" else parse_pattern(text)
 
 
-class _Domain(msgspec.Struct, frozen=True):
-    """The routes as one domain sees them: what is said of single users before what is said of everybody."""
+class Rule(msgspec.Struct, frozen=True):
+    """What a route says of those it matches: a transport, or a table that may name one; and where copies go."""
 
-    users: dict[bytes, str]
-    others: str | None
+    transport: str
+    table: str = ""
+    copy_to: tuple[str, ...] = ()
+
+
+Chain = tuple[Rule, ...]
+"""What the routes say of a recipient, in order: rules with tables, then one with a transport unless there is none."""
+
+
+class _Domain(msgspec.Struct, frozen=True):
+    """The routes as one domain sees them: what is said of single users, and what is said of everybody else."""
+
+    users: dict[bytes, Chain]
+    others: Chain
 
 
 class _Condition:
@@ -78,13 +94,13 @@ class _Condition:
 class _View:
     """Those routes that hold for some messages, made quick to ask for a recipient."""
 
-    def __init__(self, rules: list[tuple[Pattern, str]], home: bytes) -> None:
+    def __init__(self, rules: list[tuple[Pattern, Rule]], home: bytes) -> None:
         self._rules = rules
         self._home = home
         self._domains: dict[bytes, _Domain] = {}
 
-    def transport(self, recipient: bytes) -> str | None:
-        """The name of the transport for a recipient."""
+    def chain(self, recipient: bytes) -> Chain:
+        """What the routes say of a recipient."""
         local, at, name = recipient.rpartition(b"@")
         if not at:
             local, name = name, b""
@@ -96,19 +112,27 @@ class _View:
     def _look_up(self, name: bytes) -> _Domain:
         """Work out what the routes say about a domain (in any case of letters), and keep it."""
         wanted = name.lower() or self._home
-        users: dict[bytes, str] = {}
-        others: str | None = None
-        for pattern, transport in self._rules:
+        users: dict[bytes, Chain] = {}
+        others: Chain = ()
+        for pattern, rule in self._rules:
             if pattern.domain not in (b"", wanted):
                 continue
-            if not pattern.local:
-                others = transport
+            if pattern.local:
+                users[pattern.local] = _longer(users.get(pattern.local, others), rule)
+                continue
+            users = {user: _longer(chain, rule) for user, chain in users.items()}
+            others = _longer(others, rule)
+            if not rule.table:
                 break
-            users.setdefault(pattern.local, transport)
         if len(self._domains) >= DOMAINS_KEPT:
             self._domains.clear()
         answer = self._domains[name] = _Domain(users, others)
         return answer
+
+
+def _longer(chain: Chain, rule: Rule) -> Chain:
+    """A chain with one more rule; what comes behind a transport is never asked, and no rule twice."""
+    return chain if chain and (not chain[-1].table or chain[-1] is rule) else (*chain, rule)
 
 
 class Router:
@@ -120,8 +144,8 @@ class Router:
 
     def __init__(self, routes: Sequence[Route], *, home: str = "") -> None:
         self._routes = [
-            (_Condition(route), [(parse_pattern(text), route.transport) for text in route.recipients])
-            for route in routes
+            (_Condition(route), [(parse_pattern(text), rule) for text in route.recipients])
+            for route, rule in [(route, _rule(route)) for route in routes]
         ]
         self._home = home.encode().lower()
         self._conditions = [condition for condition, _ in self._routes if condition]
@@ -131,16 +155,21 @@ class Router:
         self._last_view = self._plain
 
     def transport(self, recipient: bytes, sender: bytes = b"", listener: str = "") -> str | None:
-        """The name of the transport for a recipient; `None` when no route matches.
+        """The name of the transport for a recipient; `None` when no route matches. Routes with tables are passed over.
 
         Addresses are without angle brackets; `sender` and `listener` are empty for what we wrote ourselves.
         """
+        chain = self.chain(recipient, sender, listener)
+        return chain[-1].transport or None if chain else None
+
+    def chain(self, recipient: bytes, sender: bytes = b"", listener: str = "") -> Chain:
+        """All that the routes say of a recipient; arguments as for `transport`."""
         if not self._conditions:
-            return self._plain.transport(recipient)
+            return self._plain.chain(recipient)
         if self._last_asked != (sender, listener):
             self._last_view = self._choose(sender, listener)
             self._last_asked = (sender, listener)
-        return self._last_view.transport(recipient)
+        return self._last_view.chain(recipient)
 
     def _choose(self, sender: bytes, listener: str) -> _View:
         """The routes that hold for messages like this one."""
@@ -158,7 +187,7 @@ class Router:
 
     def _view(self, held: tuple[bool, ...]) -> _View:
         left = iter(held)
-        rules: list[tuple[Pattern, str]] = []
+        rules: list[tuple[Pattern, Rule]] = []
         for condition, own in self._routes:
             if not condition or next(left, False):
                 rules += own
@@ -166,6 +195,10 @@ class Router:
             self._views.clear()
         view = self._views[held] = _View(rules, self._home)
         return view
+
+
+def _rule(route: Route) -> Rule:
+    return Rule(route.transport, route.table, tuple(route.copy_to))
 
 
 def router(config: Config) -> Router:

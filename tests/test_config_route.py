@@ -71,3 +71,75 @@ def test_form_that_the_program_uses() -> None:
     route = read('senders = ["a@bücher.example", "<>"]\nlisteners = ["[::1]:25"]').route[0]
     assert route.senders == ["a@xn--bcher-kva.example", "<>"]
     assert route.listeners == ["[::1]:25"]
+
+
+TABLE = '[table.t]\nkind = "inline"\n[table.hosts]\nkind = "cidr"\nentries = ["192.0.2.0/24 x"]\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ('table = "t"', "1: route[0].table: and transport are given; one of them is allowed"),
+        ('copy_to = ["y"]', "1: route[0].copy_to[0]: there is no [transport.y]; known: x, a"),
+        ('copy_to = ["x"]', '1: route[0].copy_to[0]: "x" is the transport of the route'),
+        ('copy_to = ["a", "b", "a"]', '1: route[0].copy_to[2]: "a" is there twice'),
+        ("copy_to = [1]", "1: route[0].copy_to[0]: 1 given; a text is allowed"),
+        (f"copy_to = {[*'abcdefghi']}", "1: route[0].copy_to: has 9 names; 8 are allowed"),
+    ],
+)
+def test_faults_of_targets(lines: str, expected: str) -> None:
+    transports = "".join(f'[transport.{name}]\nkind = "discard"\n' for name in "abcdefghi")
+    (fault,) = faults(lines, REST + TABLE + transports)
+    assert fault.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("route", "expected"),
+    [
+        ('recipients = ["*"]', "transport: is missing; a name from [transport.NAME] is needed, or else table"),
+        ('recipients = ["*"]\ntable = "u"', "table: there is no [table.u]; did you mean"),
+        ('recipients = ["*"]\ntable = "hosts"', "table: [table.hosts] is of kind cidr"),
+    ],
+)
+def test_faults_of_tables(route: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{HEAD}[[route]]\n{route}\n{REST}{TABLE}".replace("[table.t]", "[table.uu]"), "/etc/mta/mta.toml")
+    (problem,) = caught.value.problems
+    assert problem.split(":", 2)[2].strip().startswith(f"route[0].{expected}")
+
+
+def test_a_table_takes_nobody_for_certain() -> None:
+    route = '[[route]]\nrecipients = ["*"]\ntable = "t"\ncopy_to = ["x"]\n'
+    with pytest.raises(ConfigError, match=r'no route takes mail for "example\.org"'):
+        parse(f"{HEAD}{route}{TABLE}", "/etc/mta/mta.toml")
+    config = parse(f"{HEAD}{route}{REST}{TABLE}", "/etc/mta/mta.toml")
+    assert (config.route[0].transport, config.route[0].table, config.route[0].copy_to) == ("", "t", ["x"])
+
+
+@pytest.mark.parametrize(
+    ("domains", "recipients", "is_right"),
+    [
+        ('table = "t"', "*@example.org", False),
+        ('table = "t"', "*@virtual.example", True),
+        ('table = "t"', "*", True),
+        ('table = "t"\naliases = "t"', "*@example.org", True),
+    ],
+)
+def test_routes_for_a_table_of_domains(domains: str, recipients: str, is_right: bool) -> None:
+    head = HEAD.replace('local = ["example.org"]\n', f'local = ["example.org"]\n{domains}\n')
+    routes = f'[[route]]\nrecipients = ["{recipients}", "*@example.org"]\ntransport = "x"\n'
+    if is_right:
+        assert parse(f"{head}{routes}{TABLE}", "/etc/mta/mta.toml").domains.table == "t"
+    else:
+        with pytest.raises(ConfigError, match=r"domains\.table: no route takes mail for domains that are only in"):
+            parse(f"{head}{routes}{TABLE}", "/etc/mta/mta.toml")
+
+
+def test_names_of_tables_of_domains() -> None:
+    head = HEAD.replace('local = ["example.org"]\n', 'local = ["example.org"]\naliases = "hosts"\ntable = "u"\n')
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{head}{REST}{TABLE}", "/etc/mta/mta.toml")
+    assert [problem.split(":", 2)[2].strip().partition(";")[0] for problem in caught.value.problems] == [
+        "domains.aliases: [table.hosts] is of kind cidr, which knows addresses of hosts and none of mail",
+        "domains.table: there is no [table.u]",
+    ]

@@ -3,7 +3,7 @@
 from time import time
 
 from mta import envelope
-from mta.envelope import Dsn, Envelope
+from mta.envelope import COPY, Dsn, Envelope
 from mta.fastparse import Unstuffer
 from mta.server.client import Client
 from mta.server.tls_stream import TlsFacts
@@ -46,7 +46,7 @@ def encoded(
         hostname=hostname,
         protocol=protocol.encode(),
         queue_id=queue_id,
-        recipient=recipients[0] if len(recipients) == 1 else b"",
+        recipient=transaction.first if transaction.accepted == 1 else b"",
         when=trace.date(int(now_wall)),
         tls=tls.comment if tls is not None else b"",
     )
@@ -60,15 +60,27 @@ def encoded(
             protocol=protocol,
             session=client.session_id,
             eight_bit=parameters.eight_bit or facts.eight_bit > 0,
-            smtputf8=parameters.smtputf8,
+            smtputf8=parameters.smtputf8 or _needs_smtputf8(transaction),
             trace=field,
             dsn=_dsn(transaction) if transaction.wants_notices else None,
             binary=parameters.binary and not _is_text(facts),
             bare_newlines=not (is_normalised or parameters.binary) and _has_bare_newlines(facts),
             require_tls=parameters.require_tls,
             listener=listener,
+            via=_via(transaction),
         )
     )
+
+
+def _via(transaction: Transaction) -> tuple[str, ...]:
+    if not any(via for via, _ in transaction.vias):
+        return ()
+    return tuple([COPY + via if is_copy else via for via, is_copy in transaction.vias])
+
+
+def _needs_smtputf8(transaction: Transaction) -> bool:
+    """Whether an alias has led to an address that is not in ASCII."""
+    return bool(transaction.vias) and not all(map(bytes.isascii, transaction.recipients))
 
 
 def _arrived(handed_wall: float, now_wall: float, lifetime_s: float) -> float:

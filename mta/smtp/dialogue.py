@@ -220,7 +220,7 @@ class Dialogue:
         transaction = self.transaction
         assert transaction is not None
         self.transaction = None
-        count = len(transaction.recipients)
+        count = transaction.accepted
         if self.is_lmtp:
             self._output.extend([reply.wire] * count)
         elif transaction.parameters.prdr and count > 1 and reply.code < 300:  # all refused: one reply says it

@@ -10,6 +10,8 @@ counts what policy asks about. The bytes of a chunk are taken as such even where
 read as commands (RFC 3030 section 2).
 """
 
+from collections.abc import Sequence
+
 from mta.fastparse import LINE_TOO_LONG, LineSplitter, Unstuffer, parse_command
 from mta.smtp import replies
 from mta.smtp.commands import HANDLERS, parse_chunk
@@ -28,6 +30,7 @@ from mta.smtp.state import (
     READY,
 )
 from mta.smtp.terms import Terms
+from mta.smtp.transaction import Target
 
 
 class Session(Dialogue):
@@ -94,6 +97,16 @@ class Session(Dialogue):
         """Answer to `Recipient`: `recipient` is the forward-path to be kept in the envelope."""
         assert self.transaction is not None
         self.transaction.add(recipient, self.proposed_recipient)
+        self.move()
+        self._output.append(replies.R250_RECIPIENT.wire)
+
+    def accept_targets(self, recipient: bytes, targets: Sequence[Target]) -> None:
+        """Answer to `Recipient` as well: `targets` are what it came to. One of the two answers for all of a message."""
+        assert self.transaction is not None
+        if not self.transaction.has_room(len(targets)):
+            self.decline(replies.R452_TOO_MANY_RECIPIENTS)
+            return
+        self.transaction.expand(recipient, targets, self.proposed_recipient)
         self.move()
         self._output.append(replies.R250_RECIPIENT.wire)
 
@@ -243,7 +256,7 @@ class Session(Dialogue):
         if self.state is RCPT:
             assert self.transaction is not None
             if self.is_lmtp and self._chunk_is_last:  # RFC 2033 section 4.2
-                self._chunk_refusal *= len(self.transaction.recipients)
+                self._chunk_refusal *= self.transaction.accepted
             self.transaction = None
             self.state = READY
         self._chunk_state = self.state
