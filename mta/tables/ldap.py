@@ -20,8 +20,8 @@ from mta.tables.key import split
 from mta.tables.password import read_password
 from mta.tables.threaded import Gone
 
-ANSWER_BYTES = 4 * 1024 * 1024
-"""Most that a server may send in answer to one request; the library would take what comes."""
+ANSWER_BYTES = 1024 * 1024
+"""Most that a server may send in answer to one request; the library would take what comes, and copies it each time."""
 
 SCOPES = {"base": BASE, "one": LEVEL, "sub": SUBTREE}
 SUCCESS = 0

@@ -14,6 +14,7 @@ from mta.errors import TableDown
 from mta.tables.book import ReportedTable, open_table
 from mta.tables.settings import Table
 from tests.support.asking import answer
+from tests.support.issued import Issued
 from tests.support.postgresql import PASSWORD, PostgreSQL
 from tests.support.server import Server
 
@@ -186,6 +187,18 @@ def test_a_password_that_changed(server: PostgreSQL, tmp_path: Path) -> None:
     with gevent.Timeout(30):
         while not found(table):
             gevent.sleep(0.05)
+
+
+def test_tls(password: str, issued: Issued) -> None:
+    with PostgreSQL(issued.authority.server("127.0.0.1")) as server:
+        server.tell("CREATE VIEW ours AS SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        url = f"{server.tcp}?sslmode=verify-full"
+        query = "SELECT ssl FROM ours WHERE :key <> ''"
+        assert table_of(f"{url}&sslrootcert={issued.ca}", password, query).get(b"joe") == b"true"
+        assert "certificate verify failed" in down(table_of(f"{url}&sslrootcert=system", password, query))
+        other = url.replace("127.0.0.1", "localhost")
+        reason = down(table_of(f"{other}&sslrootcert={issued.ca}", password, query))
+        assert 'does not match host name "localhost"' in reason
 
 
 def test_recipients(tmp_path: Path, password: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.support.certificates import Pair
 from tests.support.front import PEERS
 from tests.support.server import HOST, free_port, wait_until
 
@@ -42,9 +43,13 @@ def programs() -> Path:
 
 
 class PostgreSQL:
-    """Runs from entry to exit. `port` is its own of the loopback address, `folder` has its Unix socket."""
+    """Runs from entry to exit. `port` is its own of the loopback address, `folder` has its Unix socket.
 
-    def __init__(self) -> None:
+    With a certificate it offers TLS.
+    """
+
+    def __init__(self, pair: Pair | None = None) -> None:
+        self._pair = pair
         self._programs = programs()
         self._owner: dict[str, Any] = {}
         self.port = free_port()
@@ -66,6 +71,8 @@ class PostgreSQL:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         options = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        if self._pair is not None:
+            options |= {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -124,11 +131,8 @@ class PostgreSQL:
         self._programs = self.folder / self._programs.relative_to(root)
 
     def _initialize(self) -> None:
-        secret = self.folder / "password"
-        secret.write_text(PASSWORD + "\n")
-        words = ["--no-locale", "-E", "UTF8", "-A", "scram-sha-256", "-U", USER, "--pwfile", str(secret), "--no-sync"]
-        if self._owner:
-            os.chown(secret, self._owner["user"], -1)
+        secret = self._give("password", f"{PASSWORD}\n".encode())
+        words = ["--no-locale", "-E", "UTF8", "-A", "scram-sha-256", "-U", USER, "--pwfile", secret, "--no-sync"]
         subprocess.run(
             [str(self._programs / "initdb"), "-D", str(self.folder / "data"), *words],
             check=True,
@@ -136,6 +140,18 @@ class PostgreSQL:
             cwd=self.folder,
             **self._owner,
         )
+        if self._pair is not None:
+            self._give("data/server.crt", self._pair.certificate.read_bytes())
+            self._give("data/server.key", self._pair.key.read_bytes())
+
+    def _give(self, name: str, content: bytes) -> str:
+        """Write a file that is for its eyes only; returns where."""
+        path = self.folder / name
+        path.touch(0o600)
+        path.write_bytes(content)
+        if self._owner:
+            os.chown(path, self._owner["user"], -1)
+        return str(path)
 
     def _connect(self, database: str) -> psycopg.Connection[Any]:
         return psycopg.connect(
