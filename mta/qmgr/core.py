@@ -166,11 +166,11 @@ class Core:
 
     def settle(self, now: float) -> int:
         """Commit, free and look around, each when it is time; returns how many waiting messages came in."""
+        if self.healthy:
+            self.marker.step(now)
         if now >= self._commit_at and self.healthy and self.bounces.due(now):
             self._bounce(now)
         pending = self.pending()
-        if self.healthy:
-            self.marker.step(now)
         if now >= self._commit_at or (pending >= COMMIT_OUTCOMES and self.healthy):
             is_due = self.journal.due_wall <= self.clock.wall() and self.active.room() > 0
             if (pending or is_due) and self.commit(now):
@@ -245,11 +245,11 @@ class Core:
             wait = min(wait, self._commit_at - now)
         if self.active.room() > 0:
             wait = min(wait, max(self.journal.due_wall - self.clock.wall(), self._commit_at - now))
+        if self.healthy:
+            wait = min(wait, self.marker.wait_s(now))
         if self.parking.is_watching():
             wait = min(wait, shares.LOOK_S)
         wake_at = self.scheduler.next_at()
-        if self.healthy:
-            wait = min(wait, self.marker.wait_s(now))
         if wake_at is not None and self.healthy:
             wait = min(wait, wake_at - now)
         return max(0.0, wait)
