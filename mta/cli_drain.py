@@ -119,10 +119,13 @@ class _Watch:
         return EX_OK
 
     def _timed_out(self, seen: Item | None) -> int:
-        if seen is not None and seen["held"] + seen["failed"]:
-            self._tell_left(seen, "time is over")
+        last = seen or self._last
+        if last and not last["draining"]:
+            self._say(last, f"time is over, and mta has not begun to drain (its log says why): {_words(last)}")
+        elif last and last["held"] + last["failed"]:
+            self._tell_left(last, "time is over")
         else:
-            self._say(seen or self._last, f"time is over, and {_words(seen or self._last)}; it goes on")
+            self._say(last, f"time is over, and {_words(last)}; it goes on")
         return EX_TEMPFAIL
 
     def _tell_left(self, seen: Item, why: str) -> int:

@@ -1,6 +1,7 @@
 """`mta drain` with real processes: no new mail, and an end when there is none left."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -109,6 +110,10 @@ def test_restart_and_cancel(hop: Hop) -> None:
         server.start()
         assert is_refused(server)
         assert server.stats()["draining"] == "deliver"
+        count = server.log.read_text().count("event=reloaded")
+        server.signal(signal.SIGHUP)
+        server.until(lambda: server.log.read_text().count("event=reloaded") > count, "a reload")
+        assert is_refused(server)
         assert drain(server, "--cancel") == ["mail is taken again"]
         assert server.stats()["draining"] == ""
         submit(server, 1, first=2)

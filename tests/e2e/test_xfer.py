@@ -160,6 +160,19 @@ def test_who_is_not_listed(nodes: Nodes) -> None:
             assert smtp.rcpt("c@d.example")[0] == 550
 
 
+def test_who_is_introduced_by_a_filter(nodes: Nodes) -> None:
+    """Whoever it stands for, and wherever that says to be: none is a node of ours."""
+    nodes.new.settings["listen"][0]["xclient"] = [HOST]
+    nodes.new.write_config()
+    with nodes.new as new, smtplib.SMTP(*new.address) as smtp:
+        smtp.ehlo("filter.example")
+        assert smtp.has_extn("x-mta-xfer")
+        assert smtp.docmd("XCLIENT", f"ADDR={HOST} NAME=localhost")[0] == 220
+        smtp.ehlo("client.example")
+        assert not smtp.has_extn("x-mta-xfer")
+        assert smtp.mail("a@b.example", ["XARRIVED=1700000000", "XQUEUEID=12"])[0] == 555
+
+
 def test_ages_are_bounded(nodes: Nodes) -> None:
     """Nobody comes from the future, and nobody is too old to be tried once."""
     with nodes.new as new:
