@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mta.errors import EX_OK, EX_TEMPFAIL, EX_USAGE
+from tests.support.httpvalues import HttpValues
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = """\
@@ -116,6 +117,20 @@ def test_down(config: Path) -> None:
     done = mta(config, "table", "get", "down", "joe")
     assert (done.returncode, done.stdout) == (EX_TEMPFAIL, "")
     assert done.stderr == f"mta: unix:{config.parent}/nobody: No such file or directory\n"
+
+
+def test_over_http(config: Path) -> None:
+    with HttpValues({"joe@example.org": "a value"}, token="s3cret") as values:
+        (config.parent / "token").write_text("s3cret\n")
+        with config.open("a") as file:
+            url = f"http://127.0.0.1:{values.port}/{{key}}"
+            file.write(f'[table.web]\nkind = "http"\nurl = "{url}"\nkey_file = "token"\n')
+        assert mta(config, "table", "get", "web", "joe@example.org").stdout == "a value\n"
+        assert mta(config, "table", "get", "web", "jane@example.org").returncode == 1
+        values.is_down = True
+        done = mta(config, "table", "get", "web", "joe@example.org")
+    assert done.returncode == EX_TEMPFAIL
+    assert done.stderr == f"mta: 127.0.0.1:{values.port}: 503 Service Unavailable\n"
 
 
 def test_no_such_table(config: Path) -> None:

@@ -1,8 +1,8 @@
-"""Addresses to post to."""
+"""Addresses to post to, and which of them are this machine's own."""
 
 import pytest
 
-from mta.endpoint import Url, parse_url
+from mta.endpoint import Url, is_loopback, parse_url
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,20 @@ def test_good_ones(text: str, expected: Url) -> None:
 def test_bad_ones(text: str) -> None:
     with pytest.raises(ValueError, match="an address like"):
         parse_url(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("192.0.2.1", False),
+        ("0.0.0.0", False),
+        ("2001:db8::1", False),
+        ("localhost", False),  # which is what the resolver says it is
+        ("127.0.0.1.example.org", False),
+    ],
+)
+def test_addresses_of_this_machine(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -27,6 +27,9 @@ MAP_FACTOR = 40
 """Room for the database, in sizes of its text: the shortest lines take 20 times theirs, pages that are half full and
 copies of pages that were changed included."""
 
+FORMAT = 0
+"""That of LMDB 0.9, which Postfix reads; 1 would be that of 1.0."""
+
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many have been read."""
 
@@ -81,7 +84,15 @@ def _write(lines: BinaryIO, fd: int, new: str, progress: Progress) -> int:
     scratch = f"{new}.scratch"
     size_bytes = MAP_BYTES + MAP_FACTOR * os.fstat(lines.fileno()).st_size
     try:
-        environment = lmdb.open(scratch, subdir=False, lock=False, sync=False, mode=0o600, map_size=size_bytes)
+        environment = lmdb.open(
+            scratch,
+            subdir=False,
+            lock=False,
+            sync=False,
+            mode=0o600,
+            map_size=size_bytes,
+            lib_version=FORMAT,
+        )
     finally:
         with suppress(OSError):
             os.unlink(scratch)
