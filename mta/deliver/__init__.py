@@ -45,8 +45,8 @@ What is sent
 Invariants
     Every job ends with exactly one outcome, or is forgotten because the connection to the queue manager is gone; then
     the manager hands it out again. Delivery is at least once. Two windows duplicate: a message is on its way when its
-    process or connection dies, and a next hop's final reply does not arrive although it took the message. A third, a
-    manager that restarts, is narrowed by `recent`.
+    process or connection dies, and a next hop's final reply does not arrive, or is preceded by what is no reply,
+    although it took the message. A third, a manager that restarts, is narrowed by `recent`.
 
     Whatever a next hop says or does becomes an outcome, within a deadline. What is wrong with a destination as such (no
     connection, a greeting or EHLO refused) never fails a message: it defers, and the manager is told that others need

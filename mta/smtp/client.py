@@ -149,6 +149,8 @@ class Client:
             self._injected()
         elif self._reader.error:
             self._fail(Verdict(DEFERRED, "4.5.0", f"{self._reader.error} (in reply to {self._expect})"))
+        elif self._expect is NOTHING and self._reader.has_part:  # the next reply would be garbage behind it
+            self._fail(Verdict(DEFERRED, "4.5.0", "part of a reply to nothing"))
 
     def secured(self) -> None:
         """The connection is inside of TLS now."""

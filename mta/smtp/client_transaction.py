@@ -2,8 +2,8 @@
 
 With PIPELINING (RFC 2920) MAIL, every RCPT and DATA leave in one write; without, each waits for the reply to the one
 before. Where content goes by BDAT (`mta.smtp.client_mail` says when) it needs nobody's leave: with PIPELINING, and up
-to `mta.smtp.limits.UNASKED_BYTES`, it goes in the same write as MAIL, and the mail costs one round trip. Larger content
-waits for all replies first, and is not sent where nobody was accepted.
+to `mta.smtp.limits.UNASKED_BYTES`, it goes in the same write as MAIL, and the mail costs one round trip. Larger
+content, and any behind a RSET, waits for all replies first, and is not sent where nobody was accepted.
 
 Content that was sent unasked is discarded by a server that has accepted nobody, and refused (RFC 3030 section 2). One
 that takes it all the same is out of step with us: everybody stays refused, and the connection ends.
@@ -96,7 +96,9 @@ class Transaction:
         self.chunked = commands[-1][0] is CHUNK
         if reset_due:
             commands.insert(0, (_RESET, b"RSET\r\n"))
-        is_unasked = self.chunked and self._pipelining and mail.size_bytes <= limits.UNASKED_BYTES
+        # Where a RSET goes wrong the mail is tried elsewhere at once, so it must not have been sent yet.
+        may_be_unasked = self.chunked and self._pipelining and not reset_due
+        is_unasked = may_be_unasked and mail.size_bytes <= limits.UNASKED_BYTES
         group = commands[:-1] if self.chunked and not is_unasked else commands
         output = b"".join([line for _, line in group])
         if not output.count(b"\n") == output.count(b"\r") == len(group):

@@ -119,17 +119,22 @@ def test_lmtp_has_a_reply_for_each_accepted_recipient() -> None:
     assert verdicts(client) == [(2, "2.1.5"), (5, "5.1.1"), (4, "4.2.2")]
 
 
-def test_reset_goes_along() -> None:
+def test_behind_a_reset_nothing_goes_unasked() -> None:
+    """Where it goes wrong the mail is begun again elsewhere: then it had better not be on its way."""
     client = sent(MAIL)
     client.receive(b"250 ok\r\n550 no\r\n503 no\r\n")
     client.begin(MAIL)
-    assert client.take_output().startswith(b"RSET\r\nMAIL FROM:<a@example.net>\r\nRCPT TO")
-    client.content_sent()
-    assert client.untouched
+    assert client.take_output() == b"RSET\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<joe@example.org>\r\n"
+    assert (client.step, client.untouched) == (Step.READ, True)
     client.receive(b"250 ok\r\n")
     assert client.untouched
-    client.receive(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+    client.receive(b"250 ok\r\n250 ok\r\n")
+    assert client.take_output() == b"BDAT 100 LAST\r\n"
+    client.content_sent()
+    client.receive(b"250 ok\r\n")
     assert verdicts(client) == [(2, "2.0.0")]
+    client.begin(MAIL)
+    assert client.step is Step.CONTENT
 
 
 @BOTH
@@ -174,6 +179,14 @@ def test_a_verdict_on_content_that_is_not_sent_yet(reply: bytes, expected: tuple
 def test_a_reply_too_many_ends_it() -> None:
     client = sent(MAIL)
     client.receive(b"250 ok\r\n" * 4)
+    assert client.step is Step.CLOSED
+    assert verdicts(client) == [(2, "2.0.0")]
+
+
+@pytest.mark.parametrize("part", [b"2", b"250 ok", b"250-ok\r\n"])
+def test_a_part_of_one_does_too(part: bytes) -> None:
+    client = sent(MAIL)
+    client.receive(b"250 ok\r\n" * 3 + part)
     assert client.step is Step.CLOSED
     assert verdicts(client) == [(2, "2.0.0")]
 
