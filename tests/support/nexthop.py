@@ -19,6 +19,7 @@ class Hop:
 
     def __init__(self, sock: gsocket.socket) -> None:
         self.socket = sock
+        self.is_cut = False  # content broke off
         self._buffer = b""
         sock.settimeout(DEADLINE_S)
         if sock.family == socket.AF_INET:
@@ -45,6 +46,7 @@ class Hop:
             more = self.socket.recv(1 << 20)
             if not more:
                 self._buffer = b""
+                self.is_cut = True
                 return data[2:]
             data += more
         content, self._buffer = data.split(b"\r\n.\r\n", 1)
@@ -55,6 +57,7 @@ class Hop:
         while len(self._buffer) < count:
             data = self.socket.recv(1 << 20)
             if not data:
+                self.is_cut = True
                 break
             self._buffer += data
         found, self._buffer = self._buffer[:count], self._buffer[count:]
