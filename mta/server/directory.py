@@ -8,6 +8,7 @@ from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains, Table
 from mta.server.recipients import Complaints, Recipients, Routing
+from mta.server.sinks import Sinks, limited
 from mta.tables.book import open_table
 
 
@@ -17,13 +18,20 @@ class Directory:
     Making one blocks on reading the files of tables.
     """
 
-    def __init__(self, config: Config, report: Callable[..., None], clock: Callable[[], float]) -> None:
-        """`report` is `mta.log.problem`; `clock` gives monotonic seconds."""
+    def __init__(
+        self,
+        config: Config,
+        report: Callable[..., None],
+        clock: Callable[[], float],
+        sinks: Sinks | None = None,
+    ) -> None:
+        """`report` is `mta.log.problem`; `clock` gives monotonic seconds; `sinks` are the transports that are full."""
         self._config = config
         self._report = report
         self._opened: dict[str, Table] = {}
         settings = config.domains
         extension = settings.extension.encode()
+        self._sinks = sinks
         self._complaints = Complaints(report, clock)
         self.domains = LocalDomains(settings.local, config.hostname, self._table(settings.table))
         recipients = self._table(settings.recipients)
@@ -37,7 +45,13 @@ class Directory:
 
     def make(self, chain: Chain, listener: str) -> Recipients:
         """What becomes of recipients that come in by a listener."""
-        return Recipients(chain, listener, aliases=self._aliases, routing=self._routing, complaints=self._complaints)
+        return Recipients(
+            *(chain, listener),
+            aliases=self._aliases,
+            routing=self._routing,
+            complaints=self._complaints,
+            sinks=self._sinks,
+        )
 
     def _table(self, name: str) -> Table | None:
         """A table of the configuration, opened once; None for the empty name."""
@@ -51,4 +65,6 @@ class Directory:
 def needs_routing(config: Config) -> bool:
     """Whether anything has to know at RCPT where mail goes: else nobody asks the routes there."""
     domains = config.domains
-    return bool(domains.aliases or domains.table) or any(route.table or route.copy_to for route in config.route)
+    if domains.aliases or domains.table or limited(config):
+        return True
+    return any(route.table or route.copy_to for route in config.route)

@@ -30,6 +30,7 @@ from mta.server.directory import Directory
 from mta.server.door import Door
 from mta.server.listener import Crew, Listener, session_ids
 from mta.server.service import Shared
+from mta.server.sinks import Sinks, limited
 from mta.server.stream import READ, Clock, Draining
 from mta.server.tls import TlsContexts
 from mta.spool.writer import SpoolWriter
@@ -63,7 +64,8 @@ class Worker:
             root, writer, GroupCommit(writer), Clock(monotonic()), config.limits, clients=clients, tls=tls
         )
         self._deadlines = Deadlines(self._shared)
-        directory = Directory(config, log.problem, monotonic)
+        sinks = Sinks(context.sinks_fd, config) if limited(config) else None  # else nobody asks
+        directory = Directory(config, log.problem, monotonic, sinks)
         access = AccessBook(config, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
         doors = [
             Door(

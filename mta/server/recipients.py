@@ -12,6 +12,7 @@ from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
 from mta.policy.recipient import Table
 from mta.routing import Router, Rule
+from mta.server.sinks import Sinks
 from mta.smtp import replies
 from mta.smtp.events import Recipient
 from mta.smtp.replies import Reply
@@ -103,7 +104,7 @@ def _with_copies(address: bytes, rule: Rule, via: str) -> list[Target]:
 class Recipients:
     """The recipients of one listener. Holds nothing of any session."""
 
-    __slots__ = ("_aliases", "_chain", "_complaints", "_listener", "_routing", "expands")
+    __slots__ = ("_aliases", "_chain", "_complaints", "_listener", "_routing", "_sinks", "expands")
 
     def __init__(
         self,
@@ -113,8 +114,10 @@ class Recipients:
         aliases: Aliases | None = None,
         routing: Routing | None = None,
         complaints: Complaints | None = None,
+        sinks: Sinks | None = None,
     ) -> None:
         """`listener` is its address, as routes name it. Without `routing` nobody needs to know transports at RCPT.
+        `sinks` says which of them have too much mail waiting.
 
         `expands` is whether a recipient may come to anything but itself. Who has `aliases` has the others, too.
         """
@@ -123,6 +126,7 @@ class Recipients:
         self._aliases = aliases
         self._routing = routing
         self._complaints = complaints
+        self._sinks = sinks
         self.expands = aliases is not None or routing is not None
 
     def expand(self, event: Recipient, sender: bytes) -> Reply | tuple[Target, ...]:
@@ -141,6 +145,8 @@ class Recipients:
             if isinstance(found, Reply):
                 return found
             targets += found
+        if self._sinks is not None and any(self._sinks.is_full(target.transport) for target in targets):
+            return replies.R451_SINK_FULL
         return tuple(targets)
 
     def address(self, event: Recipient) -> bytes:

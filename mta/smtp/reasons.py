@@ -242,6 +242,14 @@ REASONS: dict[str, Reason] = {
         "The server is being stopped or restarted.",
         _RETRY,
     ),
+    "sink-full": Reason(
+        "As many messages wait for the way that the recipient's mail takes as may wait for it. Mail for recipients who "
+        "are reached by another way is taken.",
+        _RETRY,
+        "See why the transport is slow: `mta queue stats` says which are full, and what is wrong with their "
+        "destinations. Otherwise raise its limit.",
+        ("transport.queue_limit",),
+    ),
     "smtputf8": Reason(
         "An address has other characters than ASCII, and the sender did not declare SMTPUTF8 (RFC 6531 section 3.4).",
         "Use a sending program with SMTPUTF8, or an address in ASCII; of a domain, its A-label (xn--...).",

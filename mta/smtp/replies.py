@@ -71,6 +71,7 @@ R451_TABLE_DOWN = refusal(451, "4.4.3", "Cannot look up the recipient now, try a
 R451_ALIAS_LOOP = refusal(451, "4.4.6", "The alias of the recipient leads to itself, try again later", "alias-loop")
 R451_ALIAS = refusal(451, "4.3.5", "The alias of the recipient has a fault, try again later", "alias")
 R451_NO_ROUTE = refusal(451, "4.3.5", "There is no way to the recipient just now, try again later", "no-route")
+R451_SINK_FULL = refusal(451, "4.4.5", "Too much mail is waiting for the recipient, try again later", "sink-full")
 R452_STORAGE = refusal(452, "4.3.1", "Out of storage, try again later", "storage")
 R452_BUSY = refusal(452, "4.3.2", "Out of memory, try again later", "memory")
 R452_TOO_MANY_RECIPIENTS = refusal(
