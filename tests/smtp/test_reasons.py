@@ -19,7 +19,7 @@ PUBLISHED = {
     *("not-implemented", "not-smtp", "order", "parameter", "recipient-syntax", "recipients", "relay", "sender-syntax"),
     *("session-timeout", "shutdown", "smtputf8", "storage", "syntax", "table-down", "timeout", "tls-required"),
     *("tls-unavailable", "too-big", "too-slow", "unknown-command"),
-    *("alias", "alias-loop", "no-route"),
+    *("alias", "alias-loop", "no-route", "sink-full"),
     *("bad-action", "client-access", "helo-access", "null-mx", "recipient-access", "sender-access", "sender-domain"),
 }
 CONSTANTS = [
