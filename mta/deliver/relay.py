@@ -387,7 +387,9 @@ def _domain(message: Message, work: Work) -> bytes:
 def _handed_over(mail: Mail, message: Message, work: Work) -> Mail:
     """Mail for who takes over from us, with what only that host may know (`mta.smtp.xfer`)."""
     queue_id = queueid.text(work.job.queue_id)
-    return msgspec.structs.replace(mail, arrived_wall=message.envelope.received_wall, queue_id=queue_id)
+    envelope = message.envelope
+    via = [envelope.via[index] for index in work.job.recipients] if envelope.via else ()
+    return msgspec.structs.replace(mail, arrived_wall=envelope.received_wall, queue_id=queue_id, via=via)
 
 
 def _has_ascii_header(message: Message) -> bool:

@@ -7,6 +7,8 @@ from time import time
 from traceback import format_exc
 from typing import Any
 
+from msgspec.structs import replace
+
 from mta import log
 from mta.errors import SpoolError
 from mta.newlines import Normaliser
@@ -336,8 +338,12 @@ class Connection:
 
     def _take_over(self, event: Recipient) -> None:
         """A recipient from a node of ours, which has accepted it once (`mta.smtp.xfer`): no question is asked again."""
-        address = event.local + b"@" + event.domain if event.domain else self._door.chain.postmaster
-        self._session.accept_recipient(address)
+        session = self._session
+        given = session.proposed_recipient
+        session.proposed_recipient = replace(given, via="")
+        via = given.via if given.via in self._door.transports else ""
+        address = self._door.recipients.address(event)
+        session.accept_targets(address, (Target(address, via, via),))
 
     def _on_data(self, event: DataCommand) -> None:
         session = self._session

@@ -40,6 +40,7 @@ class Door:
         self.xforward = Networks(listen.xforward)
         self.access = access or Access({})
         self.xfer = Networks(listen.xfer)
+        self.transports = frozenset(config.transport)
         self.lifetime_s = config.queue.lifetime_s  # of what is handed over here
         self.exempt = Networks(limits.client_exempt)
         self.chain = Chain(

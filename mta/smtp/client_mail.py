@@ -63,6 +63,7 @@ class Mail(msgspec.Struct, frozen=True, gc=False):
     require_tls: bool = False
     arrived_wall: float = 0.0  # of mail that is handed over (`mta.smtp.xfer`), for a server that knows what that is
     queue_id: str = ""
+    via: Sequence[str] = ()  # likewise: the transport of each recipient that was decided, or empty; or none at all
 
 
 def ruled_out(mail: Mail, keywords: Keywords) -> Verdict | None:
@@ -84,9 +85,13 @@ def commands(mail: Mail, keywords: Keywords) -> Commands:
     """MAIL, each RCPT and DATA or BDAT, each with what it is called. That an address has no line end is not checked."""
     dsn = b"DSN" in keywords
     lines = [(MAIL, b"MAIL FROM:<%b>%b\r\n" % (mail.sender, _mail_parameters(mail, keywords, dsn=dsn)))]
-    if dsn and (mail.notify or mail.orcpt):
+    dsn_asked = dsn and bool(mail.notify or mail.orcpt)
+    handed_over = bool(mail.via) and _XFER in keywords
+    if dsn_asked or handed_over:
         for index, recipient in enumerate(mail.recipients):
-            lines.append((RECIPIENT, b"RCPT TO:<%b>%b\r\n" % (recipient, _rcpt_parameters(mail, index))))
+            words = _rcpt_parameters(mail, index) if dsn_asked else b""
+            words += xfer.rcpt_parameters(mail.via[index]) if handed_over else b""
+            lines.append((RECIPIENT, b"RCPT TO:<%b>%b\r\n" % (recipient, words)))
     else:
         lines += [(RECIPIENT, b"RCPT TO:<%b>\r\n" % recipient) for recipient in mail.recipients]
     if b"CHUNKING" in keywords and (mail.binary or not mail.bare_newlines):

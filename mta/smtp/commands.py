@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from mta.fastparse import parse_path
-from mta.smtp import address, limits, parameters, replies
+from mta.smtp import address, limits, parameters, replies, xfer
 from mta.smtp.dialogue import Dialogue
 from mta.smtp.events import DataCommand, Event, Recipient, Sender, Signal, Xclient, Xforward
 from mta.smtp.replies import Reply
@@ -169,7 +169,8 @@ def _rcpt(dialogue: Dialogue, argument: bytes) -> Event | None:
     given = NO_RCPT_PARAMETERS
     if rest:
         try:
-            given = parameters.parse_rcpt(rest, RCPT_PARAMETERS, smtputf8=smtputf8)
+            known = RCPT_PARAMETERS | xfer.RCPT_PARAMETERS if dialogue.is_handed_over else RCPT_PARAMETERS
+            given = parameters.parse_rcpt(rest, known, smtputf8=smtputf8)
         except parameters.ParameterError as error:
             dialogue.refuse(error.reply)
             return None

@@ -48,6 +48,7 @@ class RcptParameters(msgspec.Struct, frozen=True, gc=False):
 
     notify: str = ""
     orcpt: bytes = b""
+    via: str = ""  # of a hand-over (`mta.smtp.xfer`): the transport that was decided there
 
 
 Fields = dict[str, Any]
@@ -130,7 +131,11 @@ MAIL: Mapping[bytes, Check] = {
     b"XARRIVED": lambda value: {"arrived_wall": xfer.parse_arrived(value)},
     b"XQUEUEID": lambda value: {"handed_id": xfer.parse_queue_id(value)},
 }
-RCPT: Mapping[bytes, Check] = {b"NOTIFY": _notify, b"ORCPT": partial(_orcpt, False)}
+RCPT: Mapping[bytes, Check] = {
+    b"NOTIFY": _notify,
+    b"ORCPT": partial(_orcpt, False),
+    b"XVIA": lambda value: {"via": xfer.parse_via(value)},
+}
 RCPT_SMTPUTF8: Mapping[bytes, Check] = {**RCPT, b"ORCPT": partial(_orcpt, True)}
 
 

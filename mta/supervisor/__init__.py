@@ -27,10 +27,10 @@ Sequences
                ones are told to drain, and when the old delivery workers are gone the queue manager is replaced (the new
                one waits for the lock of the old one). A new worker that does not get ready undoes the reload.
     files      every 10 s: certificates that changed are given to the workers, without any of the above.
-    order      every second: an order to drain (`mta.drain`) that is new, changed or taken back is worked as a reload, with
-               the configuration that it makes of the one that was loaded last. Where that has no listener, the queue
-               manager is replaced only when the last SMTP worker has ended; when it says that nothing is left, all end
-               as after TERM.
+    order      every second: an order to drain (`mta.drain`) that is new, changed or taken back is worked as a reload,
+               with the configuration that it makes of the one that was loaded last. Where that has no listener, the
+               queue manager is replaced only when the last SMTP worker has ended; when it says that nothing is left,
+               all end as after TERM.
     TERM       SMTP workers drain; then delivery workers; then the queue manager. Each step has a bound, then KILL.
     INT        all stop at once; what is left after 5 s is killed. A second INT kills at once.
 

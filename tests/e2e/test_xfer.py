@@ -136,6 +136,35 @@ def check(messages: list[Taken]) -> None:
     assert b"SMTPUTF8" in by_sender["mé@elsewhere.example"].parameters[0]
 
 
+def test_what_was_decided_goes_along(nodes: Nodes) -> None:
+    """A transport that a table named holds at the new node, which does not ask; a copy is made here."""
+    old, new = nodes.old, nodes.new
+    for server in (old, new):
+        server.settings["transport"]["second"] = {"kind": "smtp", "host": f"{HOST}:{free_port()}"}
+        server.settings["transport"]["archive"] = {"kind": "maildir", "path": "archive/{local}"}
+    new.settings["transport"]["second"] = {"kind": "maildir", "path": "mail/{domain}/{local}"}
+    old.settings["table"] = {"shards": {"kind": "inline", "entries": ["ann@example.org second"]}}
+    old.settings["route"] = [
+        {"recipients": ["ann@example.org"], "table": "shards", "copy_to": ["archive"]},
+        *old.settings["route"],
+    ]
+    for server in (old, new):
+        server.write_config()
+    old.start()
+    with smtplib.SMTP(*old.address) as smtp:
+        smtp.sendmail("a@example.net", ["ann@example.org", "bob@example.org"], CONTENT % b"decided")
+    old.until(lambda: old.stats()["waiting"] == 1, "a first attempt")
+    with new:
+        assert run(old, "drain", "--to", nodes.peer)[-1] == "the queue is empty, and mta has ended"
+        assert old.wait() == 0
+        new.until(lambda: new.stats()["waiting"] == 1, "a first attempt")
+        assert [file.parent.parent.name for file in new.delivered()] == ["ann"]
+        (item,) = listed(new).values()
+        assert item["to"] == ["bob@example.org"]
+    assert [file.name for file in (old.folder / "archive").iterdir()] == ["ann"]
+    assert not (new.folder / "archive").exists() or not list((new.folder / "archive").iterdir())
+
+
 def test_who_is_not_listed(nodes: Nodes) -> None:
     """No keyword, no parameter, no relaying; and the same for one who is listed and hands nothing over."""
     with nodes.new as new:

@@ -1,5 +1,6 @@
 """A mail's commands, by what a next hop offers; what rules a mail out."""
 
+import msgspec
 import pytest
 
 from mta.smtp.client_mail import FAILED, Mail, commands, ruled_out
@@ -89,3 +90,11 @@ def test_hand_over_is_told_to_who_knows_it_alone() -> None:
     assert lines(mail, b"X-MTA-XFER")[0] == b"MAIL FROM:<> XARRIVED=1700000000.250 XQUEUEID=8000000000142"
     assert lines(mail, *ALL)[0] == b"MAIL FROM:<> SIZE=7"
     assert lines(Mail(b"", (b"joe@example.org",), 7), b"X-MTA-XFER")[0] == b"MAIL FROM:<>"
+    decided = msgspec.structs.replace(NOTIFIED, arrived_wall=1.0, queue_id="1", via=("", "store2", "store3"))
+    assert lines(decided, b"X-MTA-XFER")[1:-1] == [
+        b"RCPT TO:<joe@example.org>",
+        b"RCPT TO:<jim@example.org> XVIA=store2",
+        b"RCPT TO:<jan@example.org> XVIA=store3",
+    ]
+    assert lines(decided, b"X-MTA-XFER", b"DSN")[3] == b"RCPT TO:<jan@example.org> NOTIFY=NEVER XVIA=store3"
+    assert lines(decided, *ALL)[3] == b"RCPT TO:<jan@example.org> NOTIFY=NEVER"

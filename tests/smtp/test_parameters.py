@@ -195,7 +195,7 @@ def test_what_is_offered_but_has_no_row() -> None:
 
 def test_all_rows_are_tested() -> None:
     assert parameters.MAIL.keys() == MAIL | xfer.MAIL_PARAMETERS  # these in test_xfer.py
-    assert parameters.RCPT.keys() == parameters.RCPT_SMTPUTF8.keys() == RCPT
+    assert parameters.RCPT.keys() == parameters.RCPT_SMTPUTF8.keys() == RCPT | xfer.RCPT_PARAMETERS
 
 
 WORDS = st.sampled_from(

@@ -54,6 +54,20 @@ def test_bad_parameters(words: bytes) -> None:
     assert caught.value.reply.code == 501
 
 
+@pytest.mark.parametrize("words", [b"XVIA", b"XVIA=", b"XVIA=a/b", b"XVIA=&a", b"XVIA=(drain)", b"XVIA=" + b"a" * 65])
+def test_bad_transports(words: bytes) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parameters.parse_rcpt(words, xfer.RCPT_PARAMETERS, smtputf8=False)
+    assert caught.value.reply.code == 501
+
+
+def test_transport_there_and_back() -> None:
+    for via in ("store", "A-1_b", "x" * 64):
+        line = xfer.rcpt_parameters(via)
+        assert parameters.parse_rcpt(line, xfer.RCPT_PARAMETERS, smtputf8=False).via == via
+    assert xfer.rcpt_parameters("") == b""
+
+
 def test_parameters_that_are_not_offered() -> None:
     with pytest.raises(ParameterError) as caught:
         parameters.parse_mail(b" XARRIVED=1 XQUEUEID=1", frozenset((b"SIZE",)))

@@ -28,7 +28,7 @@ from mta.smtp import replies
 from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
 from mta.smtp.proxy import ProxyError, ProxyHeader
 from mta.smtp.session import Session
-from mta.smtp.transaction import Transaction
+from mta.smtp.transaction import Target, Transaction
 from mta.tables.settings import Table
 
 # The bounds that dialogues are written for; the real server in their tests is configured with the same.
@@ -271,7 +271,8 @@ class MemoryConnection:
                 self._visit = self.door.access.begin(client=client, helo=session.helo, sender=address)
                 session.accept_sender()
             case Recipient() if session.is_handed_over:
-                session.accept_recipient(event.local + b"@" + event.domain)
+                address = self.door.recipients.address(event)
+                session.accept_targets(address, (Target(address),))
             case Recipient():
                 assert session.transaction is not None
                 reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
