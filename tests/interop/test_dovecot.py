@@ -107,3 +107,20 @@ def test_many_messages_over_few_connections(dovecot: Mailboxes, relaying: Relayi
     outcomes = relaying.deliver(*[(1, (0, 2))] * 60)
     assert [outcome.results for outcome in outcomes] == [()] * 60
     assert len(dovecot.mail("joe")) == len(dovecot.mail("jim")) == 60
+
+
+@pytest.mark.parametrize("size", [1, 60_000, 70_000], ids=["one byte", "unasked", "asked"])
+def test_it_discards_what_is_for_nobody(dovecot: Mailboxes, relaying: Relaying, size: int) -> None:
+    """Content that goes along with recipients it does not know; none of it is taken for commands, and mail goes on."""
+    commands = b"RSET\r\nMAIL FROM:<x@example.net>\r\nRCPT TO:<joe@example.org>\r\nDATA\r\nHa\r\n.\r\n"
+    content = b"Subject: x\r\n\r\n" + commands + b"x" * size + b"\r\n"
+    relaying.messages[3] = FakeMessage(mail("nobody@example.org", "jim@example.org"), content)
+    relaying.use(dovecot.unix, kind="lmtp", concurrency=1)
+    outcomes = relaying.deliver((3, (0,)), (3, (0, 1)), (3, (0,)), (3, (1,)))
+    found = [[(result.status, result.code) for result in outcome.results] for outcome in outcomes]
+    assert found == [[(5, "5.1.1")], [(5, "5.1.1"), (2, "2.0.0")], [(5, "5.1.1")], []]
+    contents = dovecot.mail("jim")
+    assert [one.partition(b"\n\n")[2] == content.replace(b"\r\n", b"\n").partition(b"\n\n")[2] for one in contents] == [
+        True
+    ] * 2
+    assert dovecot.mail("joe") == []

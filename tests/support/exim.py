@@ -1,4 +1,4 @@
-"""A private Exim that sends: its binary unpacked from Debian's package into a folder, its own configuration and spool.
+"""A private Exim that sends, or receives: a binary from Debian's package, its own configuration and spool.
 
 Exim and Postfix exclude each other as Debian packages, so `make peers` unpacks Exim below `.peers/`. The binary insists
 on a user that only its package makes; nss_wrapper, preloaded, shows it one. Needs root, which Exim does.
@@ -6,13 +6,14 @@ on a user that only its package makes; nss_wrapper, preloaded, shows it one. Nee
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.front import PEERS
-from tests.support.server import HOST
+from tests.support.server import HOST, free_port, wait_until
 
 BINARY = PEERS / "usr" / "sbin" / "exim4"
 WRAPPER = "libnss_wrapper.so"
@@ -59,6 +60,35 @@ begin retry
 """
 
 
+RECEIVING = """\
+primary_hostname = exim.example.com
+exim_path = {binary}
+keep_environment = LD_PRELOAD : NSS_WRAPPER_PASSWD : NSS_WRAPPER_GROUP
+spool_directory = {folder}/spool
+log_file_path = {folder}/%s.log
+tls_advertise_hosts = :
+acl_smtp_rcpt = check
+
+begin acl
+check:
+  accept domains = example.org
+  deny message = relay not permitted
+
+begin routers
+here:
+  driver = accept
+  transport = store
+
+begin transports
+store:
+  driver = appendfile
+  directory = {folder}/mail
+  maildir_format
+  user = {user}
+  group = {user}
+"""
+
+
 def missing() -> str:
     """Why a private Exim cannot run here, in words; empty when it can."""
     if not BINARY.exists():
@@ -78,13 +108,7 @@ class Exim:
     def __init__(
         self, port: int, options: Mapping[str, str] | None = None, files: Mapping[str, Path] | None = None
     ) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="exim-"))
-        self._folder.chmod(0o755)  # Exim gives up root, and must still reach it
-        (self._folder / "passwd").write_text(PASSWD)
-        (self._folder / "group").write_text(GROUP)
-        for folder in (self._folder, self._folder / "spool"):
-            folder.mkdir(exist_ok=True)
-            os.chown(folder, USER_ID, USER_ID)
+        self._folder, self._environment = _made()
         given = dict(options or {})
         for name, file in (files or {}).items():
             given[name] = shutil.copy(file, self._folder / name)
@@ -93,17 +117,13 @@ class Exim:
         self._configuration = self._folder / "exim.conf"
         text = CONFIGURATION.format(binary=BINARY, folder=self._folder, host=HOST, port=port, options=lines)
         self._configuration.write_text(text)
-        self._environment = {
-            "LD_PRELOAD": WRAPPER,
-            "NSS_WRAPPER_PASSWD": str(self._folder / "passwd"),
-            "NSS_WRAPPER_GROUP": str(self._folder / "group"),
-        }
 
     def send(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
         """Submit a message and wait until one attempt to deliver it is over; returns Exim's log so far."""
         command = [str(BINARY), "-C", str(self._configuration), "-odf", "-oi", "-f", sender, "--", *recipients]
-        environment = {**os.environ, **self._environment}
-        subprocess.run(command, input=content, env=environment, check=True, capture_output=True, timeout=TIMEOUT_S)
+        subprocess.run(
+            command, input=content, env=self._environment, check=True, capture_output=True, timeout=TIMEOUT_S
+        )
         return self.log()
 
     def log(self) -> str:
@@ -115,3 +135,56 @@ class Exim:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._folder)
+
+
+class EximServer:
+    """An Exim that listens, from entry to exit; it puts mail for example.org into one maildir, and takes no other."""
+
+    def __init__(self) -> None:
+        self._folder, self._environment = _made()
+        self.port = free_port()
+        self._configuration = self._folder / "exim.conf"
+        self._configuration.write_text(RECEIVING.format(binary=BINARY, folder=self._folder, user=USER_ID))
+
+    def mail(self, count: int) -> list[bytes]:
+        """The content of the mailbox, once there is so much."""
+        folder = self._folder / "mail" / "new"
+        wait_until(lambda: folder.exists() and len(list(folder.iterdir())) >= count, f"{count} files")
+        return [path.read_bytes() for path in folder.iterdir()]
+
+    def __enter__(self) -> "EximServer":
+        command = [str(BINARY), "-C", str(self._configuration), "-bdf", "-oX", f"<; [{HOST}]:{self.port}"]
+        with (self._folder / "output").open("wb") as output:
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        try:
+            wait_until(self._listens, "Exim listens")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        shutil.rmtree(self._folder)
+
+    def _listens(self) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"Exim ended: {(self._folder / 'output').read_text(errors='replace')}")
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
+
+
+def _made() -> tuple[Path, dict[str, str]]:
+    """A folder for an Exim, and the environment that shows it its user."""
+    folder = Path(tempfile.mkdtemp(prefix="exim-"))
+    folder.chmod(0o755)  # Exim gives up root, and must still reach it
+    (folder / "passwd").write_text(PASSWD)
+    (folder / "group").write_text(GROUP)
+    for one in (folder, folder / "spool"):
+        one.mkdir(exist_ok=True)
+        os.chown(one, USER_ID, USER_ID)
+    wrapped = {"NSS_WRAPPER_PASSWD": str(folder / "passwd"), "NSS_WRAPPER_GROUP": str(folder / "group")}
+    return folder, {**os.environ, "LD_PRELOAD": WRAPPER, **wrapped}
