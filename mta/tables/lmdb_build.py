@@ -43,12 +43,12 @@ def build(source: str, database: str, progress: Progress) -> int:
 
     Raises `BadTable` for faults in the lines, and `BuildFailed`; then what was there is there still.
     """
-    folder, name = os.path.split(database)
+    folder, name = os.path.split(os.path.realpath(database))  # a link stays one
     try:
         with open(source, "rb", opener=_open) as lines:
             if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
                 raise BuildFailed(f"{source}: cannot be read: it is no regular file")
-            return _build(lines, folder or ".", name, progress)
+            return _build(lines, folder, name, progress)
     except OSError as error:
         raise BuildFailed(f"{error.filename or database}: {error.strerror or error}") from None
     except lmdb.Error as error:

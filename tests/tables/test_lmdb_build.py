@@ -71,6 +71,15 @@ def test_one_takes_the_place_of_another(rig: Rig) -> None:
     assert (used.get(b"joe"), rig.get(b"joe")) == (b"x", b"y")
 
 
+def test_a_link_stays_one(rig: Rig) -> None:
+    (rig.path.parent / "sub").mkdir()
+    rig.path.symlink_to("sub/users")
+    rig.build(b"joe x\n")
+    assert rig.path.is_symlink()
+    assert rig.get(b"joe") == b"x"
+    assert os.listdir(rig.path.parent / "sub") == ["users"]
+
+
 def test_faults_leave_what_was_there(rig: Rig) -> None:
     rig.build(b"joe x\n")
     long = b"x" * (LINE_BYTES + 1)
