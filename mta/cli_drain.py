@@ -1,8 +1,10 @@
 """`mta drain`: emptying a node, and watching that."""
 
 import importlib
+import socket
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,11 +15,13 @@ from mta.cli_filters import AGE
 from mta.cli_options import config_option
 from mta.cli_output import as_json, json_option, print_list
 from mta.config import Config
+from mta.endpoint import parse_listen
 from mta.errors import EX_OK, EX_TEMPFAIL
 from mta.supervisor import folder
 
 POLL_S = 0.5  # between two looks at the queue
 LINE_S = 5.0  # between two lines about it, where there is no terminal
+CONNECT_S = 2.0  # for a connection to ourselves
 LISTED = 100  # held and failed messages that are named, of each
 
 Item = dict[str, Any]
@@ -176,6 +180,14 @@ def _words(seen: Item) -> str:
     return f"{_left(seen)} left" + (f" ({', '.join(parts)})" if parts else "")
 
 
+def _is_listening(config: Config) -> bool:
+    """Whether clients are let in; the queue manager does not know, as it is the last that an order reaches."""
+    for listen in config.listen:
+        with suppress(OSError), socket.create_connection(parse_listen(listen.address), CONNECT_S):
+            return True
+    return False
+
+
 def _cancel(config: Config, timeout_s: int | None, *, is_json: bool) -> int:
     """Take the order back, and wait until mail is taken again."""
     done = next(ask_of(config, "undrain"))
@@ -183,7 +195,7 @@ def _cancel(config: Config, timeout_s: int | None, *, is_json: bool) -> int:
     code, words = EX_OK, "mail is taken again"
     while folder.is_locked(config.spool):
         try:
-            if not next(ask_of(config, "stats"))["draining"]:
+            if not next(ask_of(config, "stats"))["draining"] and _is_listening(config):
                 break
         except Unanswered:
             pass  # it is being replaced

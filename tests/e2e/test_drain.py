@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,26 @@ def test_clients_at_work_finish(hop: Hop) -> None:
         assert draining.wait(60) == 0
     assert server.wait() == 0
     assert [taken.sender for taken in sink.messages] == [b"a@example.com"]
+
+
+def test_cancelled_while_clients_finish(hop: Hop) -> None:
+    """The order is taken back before it was worked to the end: when that is said, clients are let in."""
+    server = hop.server
+    with server, socket.create_connection(server.address) as client:
+        lines = client.makefile("rb")
+        for command in (b"", b"EHLO a\r\n", b"MAIL FROM:<a@example.com>\r\n"):
+            client.sendall(command)
+            while lines.readline()[3:4] == b"-":
+                pass
+        draining = start_drain(server)
+        server.until(lambda: is_refused(server), "an end of taking mail")
+        draining.kill()
+        draining.wait()
+        leaving = threading.Timer(1.0, client.sendall, [b"QUIT\r\n"])
+        leaving.start()
+        assert drain(server, "--cancel") == ["mail is taken again"]
+        assert not is_refused(server)
+        leaving.join()
 
 
 def test_order_while_mta_does_not_run(hop: Hop) -> None:
