@@ -15,6 +15,7 @@ says by then. A row without a mark counts for nothing (`mta.qmgr.recount` gives 
 """
 
 import enum
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -109,8 +110,7 @@ class Tally:
 
         `ages` (minutes, ascending) are where one age ends and the next begins. Each page is read when it is asked for.
         """
-        now_minutes = now_wall / 60.0
-        edges = [now_minutes - age for age in ages]
+        edges = [math.floor(now_wall / 60.0 - age) for age in ages]
         cases = " ".join(f"WHEN bucket > ? THEN {index}" for index in range(len(edges)))
         sql = (
             f"SELECT name, CASE {cases} ELSE {len(edges)} END AS age, sum(count), max(bucket) FROM "
