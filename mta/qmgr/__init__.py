@@ -20,8 +20,11 @@ The way of a message:
   own.
 - `bounce` tells senders of what failed or is late, with messages of our own: `original` is what goes back of theirs,
   `own` the shard that the notifications go to and are then read in from.
-- `control` is what `mta queue` may ask: `looking` and `changing` answer, of messages that `finding` finds wherever they
-  are and `filters` let through, as `items`.
+- `rows` are what the journal keeps of a message, `schema` its format. `tally` are counts of them, by `names`, that are
+  kept beside them; `recount` says what each row counts for, and again when the routes have changed.
+- `sinks` tells which transports have all the mail they may have waiting; SMTP workers put their recipients off.
+- `control` is what `mta queue` may ask: `looking`, `shape` and `changing` answer, of messages that `finding` finds
+  wherever they are and `filters` let through, as `items`.
 - `draining` empties the queue under an order (`mta.drain`), and says when that is done.
 - `core` joins these without sockets, `main` is the process; `store` is the same queue for whoever looks at it while no
   manager runs.
