@@ -93,7 +93,8 @@ class Policy(msgspec.Struct, frozen=True):
             raise TlsFailure("the certificate matches no TLSA record")
         fault = chain.fault(certificates, anchors, self.names)
         if fault is not None:
-            raise TlsFailure(f"the authority of a TLSA record does not vouch for the certificate: {fault.text}")
+            text = f"the authority of a TLSA record does not vouch for the certificate: {fault.text}"
+            raise TlsFailure(text, _result(fault.number))
 
     def demanded(self, demand: dane.Demand) -> "Policy":
         """The same for a host whose records demand something."""
@@ -146,8 +147,8 @@ _RESULTS = {
 }
 
 
-def _result(error: ssl.SSLError) -> str:
-    return _RESULTS.get(getattr(error, "verify_code", 0), "validation-failure")
+def _result(number: int) -> str:
+    return _RESULTS.get(number, "validation-failure")
 
 
 @cache
@@ -235,7 +236,7 @@ class Session:
                 raise TlsFailure("the handshake does not end") from None
             return False
         except (ssl.SSLError, ssl.CertificateError) as error:
-            raise TlsFailure(pem.why(error), _result(error)) from None
+            raise TlsFailure(pem.why(error), _result(getattr(error, "verify_code", 0))) from None
         name, _, bits = self._tls.cipher() or ("", "", 0)
         self.facts = TlsFacts(self._tls.version() or "", name, bits or 0)
         self.certificate = self._tls.getpeercert(binary_form=True) or b""
