@@ -45,20 +45,22 @@ def build(config_file: str, source: str, target: str) -> int:
     # Only here: not everybody has the package that it needs.
     module = importlib.import_module("mta.tables.lmdb_build")
     bar = _Bar(f"building {database}")
+    faults: list[str] = []
+    count = 0
     try:
         count = module.build(source, database, bar.update)
     except BadTable as error:
         faults = [f"{source}:{line}: {words}" for line, words in error.faults]
     except module.BuildFailed as error:
         faults = [str(error)]
-    else:
-        click.echo(f"{database}: {count} keys")
-        return EX_OK
     finally:
         bar.close()
     for fault in faults:
         click.echo(fault, err=True)
-    return BUILD_FAILED
+    if faults:
+        return BUILD_FAILED
+    click.echo(f"{database}: {count} keys")
+    return EX_OK
 
 
 def _of_table(config_file: str, name: str, source: str) -> tuple[str, str]:
