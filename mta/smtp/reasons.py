@@ -212,8 +212,9 @@ REASONS: dict[str, Reason] = {
     "relay": Reason(
         "The recipient's domain is none that this server takes mail for.",
         "Check the part behind the @. If it is right, the DNS of that domain names the wrong server (MX).",
-        "Add the domain, if it is yours. There is no setting by which others could relay through this server.",
-        ("domains.local",),
+        "Add the domain, if it is yours. There is no setting by which others could relay through this server; a node "
+        "of yours that hands its queue over (`mta drain --to`) has to be in `xfer`.",
+        ("domains.local", "listen.xfer"),
     ),
     "sender-access": Reason(
         "The table about senders puts off or refuses the envelope sender or its domain.",

@@ -2,6 +2,7 @@
 
 import json
 import smtplib
+import ssl
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.certificates import Authority
 from tests.support.server import HOST, ROOT, Server, free_port
 from tests.support.sink import EXTENSIONS, Sink, Taken
 
@@ -134,6 +136,38 @@ def check(messages: list[Taken]) -> None:
     assert by_sender[""].recipients == (b"lost@elsewhere.example",)
     assert b"nobody@example.org" in by_sender[""].content
     assert b"SMTPUTF8" in by_sender["mé@elsewhere.example"].parameters[0]
+
+
+def test_tls_that_is_required_and_a_large_message(nodes: Nodes, tmp_path: Path) -> None:
+    """By a transport that verifies the peer, REQUIRETLS goes along; by one that does not, such a message stays."""
+    authority = Authority(tmp_path / "ca")
+    pair = authority.server("mx.example.org")
+    verified = {"tls": "verify", "tls_name": "mx.example.org", "tls_ca": str(authority.ca)}
+    for server in (nodes.old, nodes.new):
+        server.settings["tls"] = {"certificate": str(pair.certificate), "key": str(pair.key)}
+        server.settings["transport"]["next"] |= verified
+    nodes.old.settings["transport"]["peer"] = {"kind": "smtp", "host": nodes.peer, **verified}
+    for server in (nodes.old, nodes.new):
+        server.write_config()
+    old, new = nodes.old, nodes.new
+    old.start()
+    with smtplib.SMTP(*old.address) as smtp:
+        smtp.starttls(context=ssl._create_unverified_context())
+        large = CONTENT % b"secret" + b"0123456789\r\n" * 50_000
+        smtp.sendmail("me@example.net", ["ann@example.org"], large, ["REQUIRETLS", "RET=HDRS"])
+    old.until(lambda: old.stats()["waiting"] == 1, "a first attempt")
+    with new:
+        run(old, "drain", "--to", nodes.peer, "--timeout", "5s", code=75)
+        (item,) = listed(old).values()
+        assert item["reason"] == "4.7.30 not taken over: the message requires TLS, and the next hop is not verified"
+        assert run(old, "drain", "--to", "peer")[-1] == "the queue is empty, and mta has ended"
+        assert old.wait() == 0
+        new.until(lambda: new.stats()["waiting"] == 1, "a first attempt")
+        (item,) = listed(new).values()
+        (line,) = run(new, "queue", "cat", "--envelope", "--json", item["id"])
+        assert json.loads(line)["require_tls"] is True
+        content = "\n".join(run(new, "queue", "cat", item["id"]))
+        assert content.endswith("\n".join(large.decode().splitlines()))
 
 
 def test_what_was_decided_goes_along(nodes: Nodes) -> None:
