@@ -11,7 +11,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
 - `show`: argument `id`. First item: as in a list, without `to`, and `client`, `helo`, `protocol`, `session`, `location`
   (a number), `shard`, `segment`, `offset_bytes`, `body_file` (text, empty where there is none). Then an item for each
   recipient, in the order of the envelope: `recipient`, `state` (queued, delivered, active, waiting, held, failed),
-  `code`, `text`. A message that cannot be read has `problem` in its first item instead of what only the log knows.
+  `transport` (which takes it now, or empty), `copy` (whether it is one), `code`, `text`. A message that cannot be read
+  has `problem` in its first item instead of what only the log knows.
 - `stats`: one item: `queued` (accepted, not finished), `active`, `waiting`, `held`, `failed` (messages); `unread` (in
   the log, part of `queued`), `in_flight` (jobs), `workers`, `results` (recipients delivered, deferred and failed since
   the manager started), `bounces` (notifications sent, and failures dropped, since then), `corrupt`, `torn` (places in

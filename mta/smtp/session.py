@@ -101,7 +101,7 @@ class Session(Dialogue):
         self._output.append(replies.R250_RECIPIENT.wire)
 
     def accept_targets(self, recipient: bytes, targets: Sequence[Target]) -> None:
-        """Answer to `Recipient` as well: `targets` are what it came to. One of the two answers for all of a message."""
+        """Answer to `Recipient` as well: `targets` are what it came to."""
         assert self.transaction is not None
         if not self.transaction.has_room(len(targets)):
             self.decline(replies.R452_TOO_MANY_RECIPIENTS)

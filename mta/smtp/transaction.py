@@ -56,13 +56,15 @@ class Transaction:
             self.first = recipient
         self.accepted += 1
         self.recipients.append(recipient)
+        if self.vias:
+            self.vias.append(("", False))
 
     def has_room(self, count: int) -> bool:
         """Whether there may be so many more entries."""
         return not self.recipients or len(self.recipients) + count <= ENTRIES
 
     def expand(self, recipient: bytes, targets: Iterable[Target], given: RcptParameters = NO_RCPT_PARAMETERS) -> None:
-        """One more recipient, and what it came to; all recipients of a transaction are added so, or none is.
+        """One more recipient, and what it came to.
 
         What is there already, for the same transport, is not added again. What the sender asked for goes for each
         target, and where the sender named no original recipient, the one on the wire is it: that is the one the
@@ -71,6 +73,7 @@ class Transaction:
         if not self.accepted:
             self.first = recipient
         self.accepted += 1
+        self.vias += [("", False)] * (len(self.recipients) - len(self.vias))
         renamed = given if given.orcpt else replace(given, orcpt=original_recipient(recipient))
         for target in targets:
             wanted = given if target.address == recipient else renamed

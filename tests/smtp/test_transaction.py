@@ -67,6 +67,15 @@ def test_a_copy_makes_room_for_what_is_meant() -> None:
     assert wanted(transaction) == [("", b""), ("", b"rfc822;a@x.example")]
 
 
+def test_with_others_as_they_are() -> None:
+    transaction = Transaction(b"")
+    transaction.add(b"a@x.example")
+    transaction.expand(b"b@x.example", [ANN])
+    transaction.add(b"c@x.example")
+    assert transaction.recipients == [b"a@x.example", b"ann@far.example", b"c@x.example"]
+    assert transaction.vias == [("", False), ("out", False), ("", False)]
+
+
 def test_room() -> None:
     transaction = Transaction(b"")
     assert transaction.has_room(2 * module.ENTRIES)  # who is first always fits
