@@ -8,6 +8,9 @@ content, and any behind a RSET, waits for all replies first, and is not sent whe
 Content that was sent unasked is discarded by a server that has accepted nobody, and refused (RFC 3030 section 2). One
 that takes it all the same is out of step with us: everybody stays refused, and the connection ends.
 
+Replies are told apart by their order alone. A server that gives one too many before that to the content has its next
+to last taken for it where content went unasked; where DATA is said, 354 in between shows that something is wrong.
+
 Codes are judged by their first digit (RFC 5321 section 4.2.1). What no server may say, 250 to DATA say, ends the
 connection; recipients not decided by then are deferred.
 """

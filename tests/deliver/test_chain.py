@@ -1,7 +1,10 @@
 """Chains of certificates, verified with anchors of all kinds."""
 
 import ssl
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -9,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.deliver import chain
-from tests.support.issuing import DAY, NOW, Maker
+from tests.support.issuing import DAY, NOW, Maker, written
+from tests.support.tlshop import context
 
 NAME = "mx.example.org"
 
@@ -134,13 +138,24 @@ def test_is_certificate() -> None:
         assert not chain.is_certificate(data)
 
 
-def test_sessions_do_not_see_our_errors() -> None:
+def test_sessions_do_not_see_our_errors(tmp_path: Path) -> None:
     """OpenSSL keeps them by thread, and a session that waits for data would seem to have failed."""
-    session = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=NAME)
-    for ask in (lambda: chain.fault([b"nonsense"], [b"nonsense"], [NAME]), lambda: chain.is_certificate(b"nonsense")):
+    here, there = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname, client_context.verify_mode = False, ssl.CERT_NONE
+    client = client_context.wrap_bio(here, there)
+    server = context(written(tmp_path, LEAF)).wrap_bio(there, here, server_side=True)
+    for session in (client, server, client, server):
+        with suppress(ssl.SSLWantReadError):
+            session.do_handshake()
+    asks: list[Callable[[], object]] = [
+        lambda: chain.fault([b"nonsense"], [b"nonsense"], [NAME]),
+        lambda: chain.is_certificate(b"nonsense"),
+    ]
+    for ask in asks:
         ask()
         with pytest.raises(ssl.SSLWantReadError):
-            session.do_handshake()
+            client.read()
 
 
 @given(st.data())

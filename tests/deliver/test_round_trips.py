@@ -182,6 +182,25 @@ def test_the_next_mail_goes_elsewhere_then() -> None:
     relaying.close()
 
 
+def test_a_reply_too_many_that_came_while_the_connection_was_idle() -> None:
+    """It is there when the next mail begins, and nobody has looked yet: the mail goes by another connection."""
+    hops: list[Hop] = []
+
+    def script(hop: Hop) -> None:
+        hops.append(hop)
+        server(hop)
+
+    relaying = Relaying()
+    server = Polite(extensions=BOTH)
+    counted = relaying.play(script)
+    assert relaying.one() == []
+    hops[0].say("250 2.0.0 and once more")  # goes at once; nobody else runs in between
+    assert relaying.one() == []
+    assert counted.connections == 2
+    assert len(server.received) == 2
+    relaying.close()
+
+
 @pytest.mark.parametrize("recipients", [1, 5000])
 def test_neither_side_waits_for_the_other(recipients: int) -> None:
     """A server that answers each command before it reads on, with more than the sockets hold in both directions."""
