@@ -109,11 +109,10 @@ class _Watch:
 
     def _is_stuck(self, seen: Item) -> bool:
         """Whether what is left does not go by itself."""
-        if bool(self._to) is (seen["draining"] in ("", "deliver")):
+        if not seen["swept"] or bool(self._to) is (seen["draining"] == "deliver"):
             return False  # it has not begun
         moving = seen["unread"] + seen["active"] + seen["waiting"]
-        kept = seen["held"] + seen["failed"]
-        return not moving and (not self._to or not kept) and bool(kept + seen["corrupt"])
+        return not moving and bool(seen["held"] + seen["failed"] + seen["corrupt"])
 
     def _ended(self, seen: Item) -> int:
         if _left(seen):

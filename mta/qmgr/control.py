@@ -16,7 +16,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
 - `stats`: one item: `queued` (accepted, not finished), `active`, `waiting`, `held`, `failed` (messages); `unread` (in
   the log, part of `queued`), `in_flight` (jobs), `workers`, `results` (recipients delivered, deferred and failed since
   the manager started), `bounces` (notifications sent, and failures dropped, since then), `corrupt`, `torn` (places in
-  the log), `healthy`, `draining` (text: empty, `deliver`, or who gets everything), `destinations` (by name: `waiting`,
+  the log), `healthy`, `draining` (text: empty, `deliver`, or who gets everything), `swept` (and what waited has been
+  made due once), `destinations` (by name: `waiting`,
   `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs), `loads` (by transport,
   the messages that wait for it or are in its hands; those with the most), `full` (names of the transports whose
   `queue_limit` is reached).

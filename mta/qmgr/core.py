@@ -68,6 +68,7 @@ class Core:
         self.settings = config.queue
         self.transports = frozenset(config.transport)
         self.draining = drain.told(config)
+        self.has_swept = False  # under an order to drain: all that waited was made due once
         self.journal = Journal(root / "qmgr" / "journal.db")
         self.progress = Progress(self.journal.segments())
         allowed = {name: terms(transport) for name, transport in config.transport.items()}

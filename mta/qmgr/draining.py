@@ -76,6 +76,7 @@ class Draining:
             self._steps = self._sweep()
             self._next_at = now + RETRY_S
             return 0
+        self._core.has_swept = True
         if is_empty(self._core):
             self._has_told = True
             self._tell()

@@ -53,6 +53,7 @@ class Looker:
             "torn": torn,
             "healthy": core.healthy,
             "draining": core.draining,
+            "swept": core.has_swept,
             "destinations": self._destinations(),
             "full": sorted(core.sinks.full)[:DESTINATIONS_TOLD],
             "loads": self._loads(),

@@ -171,15 +171,16 @@ def test_tls_that_is_required_and_a_large_message(nodes: Nodes, tmp_path: Path) 
 
 
 def test_what_was_decided_goes_along(nodes: Nodes) -> None:
-    """A transport that a table named holds at the new node, which does not ask; a copy is made here."""
+    """A transport that a table named holds at the new node, which does not ask; copies are made here, or stay."""
     old, new = nodes.old, nodes.new
     for server in (old, new):
         server.settings["transport"]["second"] = {"kind": "smtp", "host": f"{HOST}:{free_port()}"}
         server.settings["transport"]["archive"] = {"kind": "maildir", "path": "archive/{local}"}
+        server.settings["transport"]["broken"] = {"kind": "fail", "text": "no more copies"}
     new.settings["transport"]["second"] = {"kind": "maildir", "path": "mail/{domain}/{local}"}
     old.settings["table"] = {"shards": {"kind": "inline", "entries": ["ann@example.org second"]}}
     old.settings["route"] = [
-        {"recipients": ["ann@example.org"], "table": "shards", "copy_to": ["archive"]},
+        {"recipients": ["ann@example.org"], "table": "shards", "copy_to": ["archive", "broken"]},
         *old.settings["route"],
     ]
     for server in (old, new):
@@ -189,7 +190,10 @@ def test_what_was_decided_goes_along(nodes: Nodes) -> None:
         smtp.sendmail("a@example.net", ["ann@example.org", "bob@example.org"], CONTENT % b"decided")
     old.until(lambda: old.stats()["waiting"] == 1, "a first attempt")
     with new:
-        assert run(old, "drain", "--to", nodes.peer)[-1] == "the queue is empty, and mta has ended"
+        *_, end, left = run(old, "drain", "--to", nodes.peer, "--json", code=1)
+        assert json.loads(end)["end"].startswith("nothing but this is left: 1 left (failed 1)")
+        assert (json.loads(left)["state"], json.loads(left)["reason"]) == ("failed", "5.1.1 no more copies")
+        run(old, "queue", "delete", json.loads(left)["id"])
         assert old.wait() == 0
         new.until(lambda: new.stats()["waiting"] == 1, "a first attempt")
         assert [file.parent.parent.name for file in new.delivered()] == ["ann"]

@@ -50,7 +50,9 @@ def test_by_the_routes(tmp_path: Path) -> None:
     with bench(tmp_path, order=Order(1.0)) as it:
         fill(it, sender)
         what = draining(it, tmp_path, told)
+        assert it.stats()["swept"] is False
         steps(it, what)
+        assert it.stats()["swept"] is True
         (job,) = it.work(deferred)
         assert (job.transport, job.attempt) == ("store", 2)
         steps(it, what)
