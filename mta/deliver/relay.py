@@ -24,12 +24,12 @@ from collections import deque
 from time import monotonic
 
 import gevent
-import msgspec
 from gevent.hub import get_hub
 from gevent.lock import BoundedSemaphore
 
 from mta import log
 from mta.config import Transport as Settings
+from mta.deliver import outgoing
 from mta.deliver.attempt import Work
 from mta.deliver.endpoint import Endpoint, Endpoints, Target
 from mta.deliver.messages import Message, Messages
@@ -40,8 +40,6 @@ from mta.drain import PEER
 from mta.errors import SpoolError
 from mta.ipc import DEFERRED, DELIVERED, FAILED, PASSED, RELAYED, Result
 from mta.smtp.client import Client, Encryption, Protocol, Step
-from mta.smtp.client_mail import Mail
-from mta.spool import queueid
 
 IDLE_S = 5.0  # servers keep an idle connection for minutes, or for 10 s when they are busy (Postfix)
 SWEEP_S = 0.5  # deadlines are looked at so often, and more often where they are short
@@ -179,9 +177,9 @@ class Relay:
                 self._not_verified(work, message, connection.label)
                 return
             try:
-                mail = _mail(message, work.job.recipients, client, require_tls=require_tls)
+                mail = outgoing.mail(message, work.job.recipients, client, require_tls=require_tls)
                 if work.job.transport == PEER:
-                    mail = _handed_over(mail, message, work)
+                    mail = outgoing.handed_over(mail, message, work)
                 connection.transact(mail, message.chunks)
             except SpoolError as error:
                 self._let_go(courier)
@@ -349,60 +347,9 @@ class Relay:
                 connection.expire()
 
 
-def _mail(message: Message, recipients: tuple[int, ...], client: Client, *, require_tls: bool) -> Mail:
-    """The envelope for those `recipients`. SMTPUTF8 is dropped where it was declared, is not offered and not needed."""
-    envelope = message.envelope
-    addresses = [envelope.recipients[index] for index in recipients]
-    smtputf8 = envelope.smtputf8
-    if smtputf8 and not client.offers(b"SMTPUTF8"):
-        is_ascii = all(address.isascii() for address in (envelope.sender, *addresses))
-        smtputf8 = not (is_ascii and _has_ascii_header(message))
-    mail = Mail(
-        envelope.sender,
-        addresses,
-        message.size_bytes,
-        envelope.eight_bit,
-        smtputf8,
-        envelope.binary,
-        envelope.bare_newlines,
-        require_tls=require_tls,
-    )
-    dsn = envelope.dsn
-    if dsn is None:
-        return mail
-    return msgspec.structs.replace(
-        mail,
-        ret=dsn.ret,
-        envid=dsn.envid,
-        notify=[dsn.notify[index] for index in recipients],
-        orcpt=[dsn.orcpt[index] for index in recipients],
-    )
-
-
 def _domain(message: Message, work: Work) -> bytes:
     """The domain of a work's recipients: to the hosts of a domain, all have the same."""
     return message.envelope.recipients[work.job.recipients[0]].rpartition(b"@")[2].lower()
-
-
-def _handed_over(mail: Mail, message: Message, work: Work) -> Mail:
-    """Mail for who takes over from us, with what only that host may know (`mta.smtp.xfer`)."""
-    queue_id = queueid.text(work.job.queue_id)
-    envelope = message.envelope
-    via = [envelope.via[index] for index in work.job.recipients] if envelope.via else ()
-    return msgspec.structs.replace(mail, arrived_wall=envelope.received_wall, queue_id=queue_id, via=via)
-
-
-def _has_ascii_header(message: Message) -> bool:
-    """Whether nothing up to the first empty line needs SMTPUTF8. Reads no further; raises `SpoolError`."""
-    before = b""
-    for chunk in message.chunks():
-        header, empty_line, _ = (before + chunk).partition(b"\r\n\r\n")
-        if not header.isascii():
-            return False
-        if empty_line:
-            break
-        before = header[-3:]
-    return True
 
 
 def make(settings: Settings, hostname: str, messages: Messages) -> Relay:
