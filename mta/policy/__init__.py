@@ -9,6 +9,7 @@ of a stage that refuses decides.
 |-----------|--------------------------------------|-----------------------------------------------------------------|
 | recipient | the parts of the forward-path        | `recipient`: is the domain ours? Nothing is ever relayed.       |
 |           |                                      | Does the table of recipients, if there is one, know it?         |
+|           |                                      | `aliases`: which addresses does it come to?                     |
 |           | client, HELO name, both addresses    | `access`: what do the tables of the administrator say?          |
 |           | what the DNS has for the sender      | `sender`: does its domain take mail?                            |
 | content   | counted while the message came in    | `content`: bare CR or LF; too long a header; as many Received   |

@@ -13,6 +13,8 @@ The way of a message:
 - `shares` tells which slow destinations hold too much of a full active set; `parking` puts that aside in the journal,
   and takes it back when their lines are nearly empty.
 - `peers` are the delivery workers, and the clients that `control` answers. A worker that goes away gives its jobs back.
+- Where a recipient's mail goes is asked anew at each attempt (`ActiveSet.transport`): where somebody moved the message
+  to, else what was decided when it was accepted (`Envelope.via`), else by the routes. A copy has no way but its own.
 - `ending` says what becomes of a message and of its row when the last outcome of a round is there; `retry` when a
   deferred one is tried again and when it is given up.
 - `journal` (SQLite) keeps outcomes, in batches; `progress` knows what of each log segment is settled; `cleaner` frees

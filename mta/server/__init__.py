@@ -1,6 +1,7 @@
 """The SMTP workers: processes that accept clients, decide, store, and answer 250 when the disk has.
 
 `main` starts a worker; `listener` accepts, `door` is what it offers; `entrance` finds out who the `client` is;
+`recipients` is what becomes of a recipient, `directory` what it needs for that, for all listeners;
 `connection` is one client, where protocol (`mta.smtp`), decision (`mta.policy`), storage (`mta.spool`) and socket
 (`stream`, with `tls_stream` around it) meet; `pace` is how long a client may take; `content` gathers a message,
 `envelopes` writes its envelope; `commit` waits for the disk on behalf of all of them; `deadlines` ends waits that take

@@ -214,7 +214,7 @@ REASONS: dict[str, Reason] = {
         "Check the part behind the @. If it is right, the DNS of that domain names the wrong server (MX).",
         "Add the domain, if it is yours. There is no setting by which others could relay through this server; a node "
         "of yours that hands its queue over (`mta drain --to`) has to be in `xfer`.",
-        ("domains.local", "listen.xfer"),
+        ("domains.local", "domains.table", "listen.xfer"),
     ),
     "sender-access": Reason(
         "The table about senders puts off or refuses the envelope sender or its domain.",
@@ -266,13 +266,13 @@ REASONS: dict[str, Reason] = {
         _SOFTWARE,
     ),
     "table-down": Reason(
-        "Whether the recipient exists, or whether this mail is wanted, can not be found out: a table does not answer, "
-        "or its file has faults.",
+        "Whether the recipient exists, what becomes of it, or whether this mail is wanted, can not be found out: a "
+        "table does not answer, or its file has faults.",
         _RETRY,
         "The log has an event `problem` with the name of the table and why it is down.",
         (
-            *("domains.recipients", "access.client", "access.helo", "access.sender", "access.recipient"),
-            "table.timeout_s",
+            *("domains.recipients", "domains.aliases", "domains.table", "route.table"),
+            *("access.client", "access.helo", "access.sender", "access.recipient", "table.timeout_s"),
         ),
     ),
     "timeout": Reason(

@@ -1,4 +1,4 @@
-"""Tables: a key in, a value or nothing out. Who is known here, and later what becomes of whom.
+"""Tables: a key in, a value or nothing out. Who is known here, what becomes of whom, and who may send.
 
 `book.open_table` makes a table from its settings (`settings.Table`, a [table.NAME] of the configuration). It has one
 method: `get(key)` returns the value, or None where there is none, or raises `mta.errors.TableDown` where nobody knows.
