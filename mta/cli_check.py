@@ -21,9 +21,10 @@ from mta.config import Config, Transport
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.dsn import templates
-from mta.errors import EX_OK, ConfigError
+from mta.errors import EX_OK, ConfigError, TableDown
 from mta.supervisor import certificates, folder
 from mta.tables import lines
+from mta.tables.password import read_password
 from mta.tables.settings import Table
 
 CHECK_FAILED = 1
@@ -99,9 +100,9 @@ def _transport(path: KeyPath, transport: Transport, files: "_Files") -> Iterator
 
 def _table(path: KeyPath, table: Table, files: "_Files") -> Iterator[Fault]:
     if table.key_file:
-        yield (*path, "key_file"), files.key(table.key_file)
+        yield (*path, "key_file"), files.password(table.key_file)
     if table.password_file:
-        yield (*path, "password_file"), files.key(table.password_file)
+        yield (*path, "password_file"), files.password(table.password_file)
     if table.tls_ca:
         yield (*path, "tls_ca"), files.authorities(table.tls_ca)
     if table.kind in lines.MAKERS and table.path:
@@ -144,9 +145,20 @@ class _Files:
         self._account = account
 
     def key(self, file: str) -> str:
-        """A key, a token or a password is the first line."""
+        """What requests are signed with."""
         content, words = self._read(file)
-        return words or ("" if content.partition(b"\n")[0].strip() else f"{file}: has nothing in its first line")
+        return words or ("" if content.strip() else f"{file}: there is no key in it")
+
+    def password(self, file: str) -> str:
+        """What a table shows to be let in."""
+        _, words = self._read(file)
+        if words:
+            return words
+        try:
+            read_password(file)
+        except TableDown as error:
+            return error.reason
+        return ""
 
     def authorities(self, file: str) -> str:
         """Certificates."""

@@ -104,10 +104,10 @@ def test_keys_and_authorities(rig: Rig) -> None:
         "4: transport.x.key_file: key: cannot be read: No such file or directory",
         "5: transport.x.tls_ca: ca.pem: cannot be read: No such file or directory",
     ]
-    rig.write("key", "\nx\n")
+    rig.write("key", " \n")
     rig.write("ca.pem")
     assert rig.faults(KEYED) == [
-        "4: transport.x.key_file: key: has nothing in its first line",
+        "4: transport.x.key_file: key: there is no key in it",
         "5: transport.x.tls_ca: ca.pem: holds no certificate in PEM form",
     ]
     rig.write("key")
@@ -146,13 +146,15 @@ def test_tables(rig: Rig) -> None:
     ]
     rig.write("users.lmdb")
     rig.write("users.db", "x" * 1000)
-    rig.write("token")
+    rig.write("token", "\nx\n")
     rig.write("password")
     rig.write("users", "joe x\n")
     assert rig.faults(lines) == [
         "3: table.a.path: users.lmdb: it is no database of LMDB",
         "6: table.b.path: users.db: file is not a database",
+        "11: table.c.key_file: token: has no password in its first line",
     ]
+    rig.write("token")
     build(str(rig.folder / "users"), str(rig.folder / "users.lmdb"), lambda _seen, _total: None)
     (rig.folder / "users.db").unlink()
     with closing(sqlite3.connect(rig.folder / "users.db")) as database, database:

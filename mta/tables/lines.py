@@ -8,9 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from mta.errors import TableDown
 from mta.tables.cidr import CidrTable
-from mta.tables.password import read_password
 from mta.tables.regexp import RegexpTable
 from mta.tables.settings import Table
 from mta.tables.text import BadTable, TextTable
@@ -69,21 +67,15 @@ def told(path: str, error: OSError | BadTable) -> list[str]:
 
 
 def check_file(settings: Table) -> list[str]:
-    """The faults of the files of a table: of its lines, each as `file:line: what is wrong`, of its secrets. Blocks."""
-    faults = []
-    for secret in (settings.key_file, settings.password_file):
-        try:
-            read_password(secret)
-        except TableDown as error:
-            faults.append(error.reason)
+    """The faults of the file of a table that is made of lines, each as `file:line: what is wrong`. Blocks."""
     make = MAKERS.get(settings.kind)
     if make is None or not settings.path:
-        return faults
+        return []
     try:
         read_file(settings.path, make)
     except (OSError, BadTable) as error:
-        faults += told(settings.path, error)
-    return faults
+        return told(settings.path, error)
+    return []
 
 
 def from_entries(settings: Table) -> Content:

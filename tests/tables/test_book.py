@@ -56,15 +56,6 @@ def test_files(reports: Reports, tmp_path: Path, kind: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("key", ["password_file", "key_file"])
-def test_files_with_secrets(tmp_path: Path, key: str) -> None:
-    path = tmp_path / "secret"
-    given = settings(kind="sql", **{key: str(path)})
-    assert check_file(given) == [f"{path}: No such file or directory"]
-    path.write_text("geheim\n")
-    assert check_file(given) == []
-
-
 @pytest.mark.parametrize("kind", ["socketmap", "redis"])
 def test_servers_are_asked_once(reports: Reports, kind: str) -> None:
     said = {"socketmap": netstring(b"OK x"), "redis": b"$1\r\nx\r\n"}[kind]
