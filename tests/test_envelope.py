@@ -33,6 +33,7 @@ FULL = Envelope(
     bare_newlines=True,
     require_tls=True,
     listener="127.0.0.1:25",
+    via=("", "archive"),
 )
 ADDRESSES = st.binary(max_size=30)
 
