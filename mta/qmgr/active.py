@@ -10,8 +10,6 @@ import itertools
 import random
 from collections.abc import Collection, Iterable
 
-import msgspec
-
 from mta import log
 from mta.config import Queue
 from mta.drain import PEER
@@ -154,7 +152,7 @@ class ActiveSet:
             vias={recipient.index: recipient.via for recipient in row.detail.recipients if recipient.via},
         )
         self.recipients += len(message.recipients)
-        self._journal.put(msgspec.structs.replace(row, state=State.ACTIVE), before=row.state)
+        self._journal.shift(row, State.ACTIVE)
         return message
 
     def load_due(self, limit: int) -> int:

@@ -4,6 +4,7 @@ Everything here blocks on the disk, and does so only for what the journal has on
 tried again later: space is not worth stopping the mail for.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -88,23 +89,30 @@ class Cleaner:
 
         The caller has committed the journal and commits it again afterwards.
         """
-        for segment in self._progress.segments.values():
-            if segment.whole and segment.rows and not segment.open and segment.name not in self._unmovable:
-                start = segment.name << SEGMENT_SHIFT
-                if segment.row_bytes >= LIVE_FRACTION * self._file_bytes(start):
-                    continue
-                rows = self._journal.between(start, start + (1 << SEGMENT_SHIFT))
-                if rows and all(row.state not in IN_HAND for row in rows):
-                    return self._move(segment, rows)
+        candidates = [
+            segment
+            for segment in self._progress.segments.values()
+            if segment.whole and segment.rows and not segment.open and segment.name not in self._unmovable
+        ]
+        sizes = self._sizes({queueid.unpack(segment.name << SEGMENT_SHIFT)[0] for segment in candidates})
+        for segment in candidates:
+            start = segment.name << SEGMENT_SHIFT
+            if segment.row_bytes >= LIVE_FRACTION * sizes.get(segment.name, 0):
+                continue
+            rows = self._journal.between(start, start + (1 << SEGMENT_SHIFT))
+            if rows and all(row.state not in IN_HAND for row in rows):
+                return self._move(segment, rows)
         return 0
 
-    def _file_bytes(self, location: int) -> int:
-        shard, number, _ = queueid.unpack(location)
-        folder = layout.shard_folder(self._root, shard)
-        for name in layout.segment_names(folder):
-            if name.number == number:
-                return (folder / name.file).stat().st_size
-        return 0
+    def _sizes(self, shards: set[int]) -> dict[int, int]:
+        """The bytes of each segment of some shards. A system call for each."""
+        sizes: dict[int, int] = {}
+        for shard in shards:
+            folder = layout.shard_folder(self._root, shard)
+            for name in layout.segment_names(folder):
+                with suppress(FileNotFoundError):  # somebody has removed it
+                    sizes[queueid.pack(shard, name.number, 0) >> SEGMENT_SHIFT] = (folder / name.file).stat().st_size
+        return sizes
 
     def _move(self, segment: SegmentProgress, rows: list[Row]) -> int:
         """Copy messages to our own shard, and when they are safe there, let their rows say so."""

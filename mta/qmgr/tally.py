@@ -86,6 +86,13 @@ def add(
             totals[key] = totals.get(key, 0) + sign
 
 
+def shift(totals: Totals, mark: Mark | None, count: int) -> None:
+    """A row that is counted with this mark has begun to wait (`count` 1), no longer does (-1), or neither (0)."""
+    for way in set(mark.transports) if mark is not None else ():
+        key = (Kind.LOAD, way, 0)
+        totals[key] = totals.get(key, 0) + count
+
+
 def change(database: sqlite3.Connection, totals: Totals) -> None:
     """Change the counts on disk, within a transaction of the caller's. Raises `sqlite3.Error`."""
     changes = sorted((*key, count) for key, count in totals.items() if count)

@@ -33,7 +33,7 @@ def sender(tmp_path: Path) -> Sender:
 
 _steps = st.lists(
     st.tuples(
-        st.sampled_from(["put", "put", "put", "drop", "move", "commit", "fail", "reopen"]),
+        st.sampled_from(["put", "put", "put", "drop", "shift", "shift", "move", "commit", "fail", "reopen"]),
         st.integers(0, 5),
         st.sampled_from(State),
         st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=4),
@@ -63,6 +63,11 @@ def test_counts_are_those_of_the_rows(tmp_path_factory: pytest.TempPathFactory, 
         if step == "put":
             rows[location] = make_row(location, state, addresses)
             journal.put(rows[location], before=before)
+        elif step == "shift" and before is not None:
+            found = journal.row(location)
+            assert found is not None
+            journal.shift(found, state)
+            rows[location] = msgspec.structs.replace(rows[location], state=state)
         elif step == "drop" and before is not None:
             del rows[location]
             journal.drop(location, before=before)
