@@ -186,6 +186,48 @@ def test_expire_spares_what_is_delivered_meanwhile(tmp_path: Path, sender: Sende
         assert queue.counts() == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("verb", ["expire", "bounce"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_giving_up_what_is_in_flight_outlasts_a_crash(
+    tmp_path: Path, sender: Sender, verb: str, *, is_new: bool
+) -> None:
+    with bench(tmp_path, bounces=Bounces()) as queue:
+        location, _ = put(queue, sender, "in flight" if is_new else "waiting")
+        if not is_new:
+            queue.wait(5000.0)
+            assert queue.fetch_due()
+        assert order(queue, verb, ids=[queueid.text(location)]) == (1, [], [])
+        assert states(queue) == {location: "active"}
+        crash(queue)
+    with bench(tmp_path, queue.clock) as queue:
+        assert queue.work(delivered) == []
+        assert queue.work(delivered) == []  # by now it is known that there is no way to tell the sender
+        assert states(queue) == {location: "failed"}
+        assert queue.ask("show", id=queueid.text(location))[1]["code"] == "5.4.7"
+        assert order(queue, "retry", ids=[queueid.text(location)]) == (1, [], [])
+        queue.wait(1.0)
+        assert [job.queue_id for job in queue.work(delivered)] == [location]  # the order is over
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"), [("hold", "held"), ("move", "waiting"), ("retry", "waiting"), ("release", "waiting")]
+)
+def test_the_last_order_before_and_after_a_crash_counts(tmp_path: Path, sender: Sender, verb: str, state: str) -> None:
+    """Given up in flight; a crash; another order, as without a manager: what it says is done."""
+    with bench(tmp_path) as queue:
+        location, _ = put(queue, sender, "in flight")
+        order(queue, "expire", all=True)
+        crash(queue)
+    with bench(tmp_path, queue.clock) as queue:
+        where = {"to": "relay"} if verb == "move" else {}
+        expected = (0, [], [queueid.text(location)]) if verb in ("retry", "release") else (1, [], [])
+        assert order(queue, verb, ids=[queueid.text(location)], **where) == expected
+        assert states(queue) == {location: state}
+        order(queue, "release", all=True)
+        is_given_up = verb in ("retry", "release")  # it was due, and not held: nothing was done
+        assert [job.queue_id for job in queue.work(delivered)] == ([] if is_given_up else [location])
+
+
 @pytest.mark.parametrize("place", ["queued", "active", "waiting", "held", "failed", "in flight"])
 def test_move(tmp_path: Path, sender: Sender, place: str) -> None:
     """From then on it goes by the other transport, also after a restart."""
