@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import click
 
-from mta import config_access, config_load, pem, permissions
+from mta import config_access, config_load, config_targets, pem, permissions
 from mta.cli_options import config_option
 from mta.config import Config, Transport
 from mta.config_lines import Fault
@@ -70,6 +70,7 @@ def _named(config: Config, config_file: str) -> list[str]:
     problems += config_load.told([(path, words) for path, words in found if words], text, config_file)
     problems += [fault for table in config.table.values() for fault in lines.check_file(table)]
     problems += config_access.check_files([listen.access for listen in config.listen], config.table)
+    problems += config_targets.check_files(config)
     return problems
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from mta import config_listen, config_route, config_table, config_transport
+from mta import config_listen, config_route, config_table, config_targets, config_transport
 from mta.config import Config, Domains, Queue, Route, Tls
 from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
@@ -43,7 +43,10 @@ def check(parts: dict[str, Any], unreadable: Collection[KeyPath]) -> list[Fault]
     if "route" in parts:
         faults += config_route.check(parts["route"], parts.get("transport"), parts.get("listen"), tables)
     if "domains" in parts:
-        faults += _tables(parts["domains"], tables, parts.get("route", []))
+        routes = parts.get("route", [])
+        faults += _tables(parts["domains"], tables, routes)
+        if "transport" in parts:
+            faults += config_targets.check(parts["domains"], routes, parts["transport"], tables)
     faults += config_listen.check(parts, unreadable)
     return [fault for fault in faults if fault[0] not in unreadable]
 

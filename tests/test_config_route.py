@@ -1,10 +1,15 @@
 """Routes in a configuration: conditions, and what is said of those that cannot hold."""
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 
 from mta.config import Config
 from mta.config_load import parse
+from mta.config_targets import check_files
 from mta.errors import ConfigError
+from mta.tables.settings import Table
 
 HEAD = """\
 hostname = "mx.example.org"
@@ -143,3 +148,36 @@ def test_names_of_tables_of_domains() -> None:
         "domains.aliases: [table.hosts] is of kind cidr, which knows addresses of hosts and none of mail",
         "domains.table: there is no [table.u]",
     ]
+
+
+VALUES = """\
+[table.t]
+kind = "inline"
+entries = [
+"joe@example.org x",
+"ann@example.org y",
+]
+[table.names]
+kind = "inline"
+entries = [
+"joe@example.org ann@example.org, @old.example",
+"ann@example.org ann",
+]
+"""
+
+
+def test_values_of_tables(tmp_path: Path) -> None:
+    route = '[[route]]\nrecipients = ["*"]\ntable = "t"\n'
+    head = HEAD.replace('local = ["example.org"]\n', 'local = ["example.org"]\naliases = "names"\n')
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{head}{route}{REST}{VALUES}", "/etc/mta/mta.toml")
+    told = [problem.split(":", 2)[2].strip() for problem in caught.value.problems]
+    assert told[0] == "table.t.entries[1]: 'y' is no [transport.NAME]"
+    assert told[1].startswith("table.names.entries[1]: 'ann' is no list of addresses: ")
+    path = tmp_path / "values"
+    path.write_text("joe@example.org y\n")
+    values = VALUES.replace('example.org y"', 'example.org x"').replace('org ann"', 'org ann@example.org"')
+    config = parse(f"{head}{route}{REST}{values}", "/etc/mta/mta.toml")
+    file = Table("file", path=str(path))
+    faults = check_files(replace(config, table={"t": file, "names": file}))
+    assert [fault.partition(" is no ")[0] for fault in faults] == [f"{path}:1: 'y'"] * 2

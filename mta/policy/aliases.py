@@ -11,17 +11,15 @@ refused. An alias that leads back to itself by way of others is a fault, not an 
 nothing for good; each has words for the administrator.
 """
 
-import re
-from collections.abc import Iterator
-
 import msgspec
 
 from mta.errors import TableDown
 from mta.policy.recipient import NO_USER, RELAY, TABLE_DOWN, KnownRecipients, LocalDomains, Table, is_postmaster
 from mta.policy.verdict import ACCEPT, Verdict, refuse
 from mta.smtp import replies
-from mta.smtp.address import AddressError, parse_domain, parse_mailbox
+from mta.smtp.address import AddressError
 from mta.tables.key import everybody_key, folded, names
+from mta.tables.targets import place, words
 
 DEPTH = 20
 """Aliases behind each other. Nobody sees through more; each costs a look-up while the client waits."""
@@ -34,9 +32,6 @@ VISITS = 2 * TARGETS
 
 LOOP = refuse(replies.R451_ALIAS_LOOP)
 BAD = refuse(replies.R451_ALIAS)
-
-_WORD = re.compile(rb'(?:"(?:[^"\\]|\\.)*+"|[^", \t\r\n])++', re.DOTALL)
-_BETWEEN = re.compile(rb"[, \t\r\n]*+")
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -154,18 +149,18 @@ class _Walk:
                 return
             value, extension = found
             places = self._places(value, extension, local, key)
-            if any(folded(b"%b@%b" % place) == key for place in places):
+            if any(folded(b"%b@%b" % one) == key for one in places):
                 self._end_here(key, local, domain, path)
         except TableDown:  # which the table has told of
             raise _Stopped(TABLE_DOWN) from None
-        for place in places:
-            self.visit(*place, (*path, key))
+        for one in places:
+            self.visit(*one, (*path, key))
         self._seen.add(key)
 
     def _places(self, value: bytes, extension: bytes, local: bytes, key: bytes) -> list[tuple[bytes, bytes]]:
         """Local part and domain of each address in a value."""
         try:
-            return [_place(word, extension, local) for word in words(value)]
+            return [place(word, extension, local) for word in words(value)]
         except AddressError as error:
             raise _Stopped(BAD, Problem(f"an alias has a value that is no address: {error}", key)) from None
 
@@ -183,30 +178,3 @@ class _Walk:
         self.targets[key] = address
         if len(self.targets) > TARGETS:
             raise _Stopped(BAD, Problem(f"an alias comes to more than {TARGETS} addresses", path[0]))
-
-
-def words(value: bytes) -> Iterator[bytes]:
-    """The addresses in a value, between commas and blanks; raises `AddressError` where there is none, or half a one."""
-    at = _BETWEEN.match(value).end()  # type: ignore[union-attr]  # it matches nothing at all, too
-    if at == len(value):
-        raise AddressError("address", "there is none")
-    while at < len(value):
-        word = _WORD.match(value, at)
-        if word is None:
-            raise AddressError("address", "a quote has no end")
-        yield word[0]
-        at = _BETWEEN.match(value, word.end()).end()  # type: ignore[union-attr]
-
-
-def _place(word: bytes, extension: bytes, local: bytes) -> tuple[bytes, bytes]:
-    """What an address in a value means for a recipient with this local part; raises `AddressError`."""
-    if word.startswith(b"@"):
-        return local, parse_domain(word[1:])
-    mailbox = parse_mailbox(word, smtputf8=True)
-    if extension and not mailbox.local.startswith(b'"'):
-        try:
-            carried = parse_mailbox(b"%b%b@%b" % (mailbox.local, extension, mailbox.domain), smtputf8=True)
-        except AddressError:  # the client has chosen it too long: no fault of the table
-            return mailbox.local, mailbox.domain
-        return carried.local, carried.domain
-    return mailbox.local, mailbox.domain

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 
 from mta.errors import TableDown
 from mta.policy import aliases as module
-from mta.policy.aliases import BAD, DEPTH, LOOP, TARGETS, Aliases, Expansion, words
+from mta.policy.aliases import BAD, DEPTH, LOOP, TARGETS, Aliases, Expansion
 from mta.policy.recipient import NO_USER, TABLE_DOWN, KnownRecipients, LocalDomains
 from mta.policy.verdict import ACCEPT
-from mta.smtp.address import AddressError
 
 
 class Table:
@@ -193,12 +192,6 @@ def test_bounds() -> None:
     assert targets(deep, "a0@x.example") == [f"a{DEPTH}@x.example"]
     deep[f"a{DEPTH}@x.example"] = "end@x.example"
     assert expand(deep, "a0@x.example").verdict is BAD
-
-
-def test_words() -> None:
-    assert list(words(b' a@x , "b, c"@y,\n"\\""@z ')) == [b"a@x", b'"b, c"@y', b'"\\""@z']
-    with pytest.raises(AddressError):
-        list(words(b'a@x "b'))
 
 
 _people = [f"{name}@{domain}" for name in "abcd" for domain in ("x.example", "y.example", "far.example")]
