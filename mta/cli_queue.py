@@ -17,7 +17,7 @@ from mta.cli_options import config_option
 from mta.cli_output import as_json, json_option, print_list, print_one
 from mta.errors import EX_OK
 
-SHAPE_LIMIT = 50  # domains told, unless somebody wants another number
+SHAPE_LIMIT = 50  # names told, unless somebody wants another number
 
 
 @click.group()
@@ -68,17 +68,19 @@ queue.add_command(cat)
 @config_option
 @json_option
 @click.option(
-    "--by", type=click.Choice(["domain", "sender"]), help="Recipients by their domain, or by the sender's, and age."
+    "--by",
+    type=click.Choice(["domain", "sender", "transport"]),
+    help="Recipients by their domain, by the sender's, or by transport, and age.",
 )
 @filter_options
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only N domains; {SHAPE_LIMIT} if not given.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help=f"Only N names; {SHAPE_LIMIT} if not given.")
 def stats(config_file: str, is_json: bool, by: str | None, limit: int | None, **filters: Any) -> int:
     """Count messages.
 
     queued: accepted and not yet finished. Of these, active: being delivered; waiting: for their next attempt; held.
     failed: given up, and kept until they are deleted or tried again.
 
-    With --by: a table of recipients that have not got their message, by domain and minutes since acceptance, for the
+    With --by: a table of recipients that have not got their message, by name and minutes since acceptance, for the
     messages that all filters let through.
     """
     wanted = chosen(filters)

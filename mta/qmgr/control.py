@@ -21,8 +21,8 @@ Arguments are those of `Arguments`, items are plain dictionaries of text and num
   `in_flight`, `window`, and `suspended`, the reason or empty; those with the most jobs), `loads` (by transport,
   the messages that wait for it or are in its hands; those with the most), `full` (names of the transports whose
   `queue_limit` is reached).
-- `shape`: arguments `by` (domain: of recipients; sender: the domain of senders), the filters, and `limit`. Recipients
-  that have not got their message, by domain and age. Items: `domain` or `sender`, `total`, and a count for each of
+- `shape`: arguments `by` (domain: of recipients; sender: the domain of senders; transport), the filters, and `limit`.
+  Recipients that have not got their message, by that and age. Items: `domain` or so, `total`, and a count for each of
   `mta.qmgr.shape.AGES`; the first one is TOTAL, the last one may be `(others)`.
 - `hold`, `release`, `retry`, `delete`, `expire`, `bounce`, `move`: arguments are `ids`, `all` or filters; `move` needs
   `to`, a transport. One item: `count`, and two lists of ids, `missing` (not in the queue) and `unchanged` (nothing to
@@ -61,7 +61,7 @@ class Arguments(Filter, kw_only=True, forbid_unknown_fields=True):
     ids: list[str] = []
     all: bool = False
     limit: int | None = None
-    by: Literal["domain", "sender"] = "domain"
+    by: Literal["domain", "sender", "transport"] = "domain"
     to: str = ""
 
 

@@ -1,4 +1,4 @@
-"""The request `shape` of `mta queue`: recipients without their message, by domain and age, as qshape has them.
+"""The request `shape` of `mta queue`: recipients without their message by name and age, as qshape has them.
 
 What has a row is in the journal's counts (`mta.qmgr.tally`): they are read, not the rows, so that a million of waiting
 messages are told of in less than a second. What has none is looked at one by one: the active set, and what is unread.
@@ -6,6 +6,7 @@ With filters, everything is; and so it is until every row of a journal of an ear
 """
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mta.qmgr.core import Core
@@ -21,7 +22,8 @@ NAMES_COUNTED = 10_000  # one by one; senders can name any number of domains
 OTHERS = "(others)"
 
 _EDGES = [float(age) for age in AGES[:-1]]
-_KINDS = {"domain": Kind.DOMAIN, "sender": Kind.SENDER}
+_KINDS = {"domain": Kind.DOMAIN, "sender": Kind.SENDER, "transport": Kind.TRANSPORT}
+NO_TRANSPORT = "(none)"  # no route leads anywhere
 
 Walk = Callable[[Filter], Iterator[tuple[Sequence[Found], Seen]]]
 
@@ -66,20 +68,22 @@ class Shaper:
         """The items of the answer, between pages of the mail's own work."""
         counts = Counts()
         is_kept = is_empty(wanted) and self._core.journal.is_counted
+        if by == "transport":
+            is_kept = is_kept and self._core.marker.is_done  # else some are counted for the routes of before
         for aged, seen in self._kept(by) if is_kept else self._walked(wanted, by):
             counts.add(aged)
             yield seen
         rows = counts.most(NAMES_COUNTED if limit is None else min(limit, NAMES_COUNTED))
         yield _item(by, "TOTAL", _sum([counts.others, *(row for _, row in rows)]))
         for name, row in rows:
-            yield _item(by, name, row)
+            yield _item(by, name if name or by != "transport" else NO_TRANSPORT, row)
         if any(counts.others):
             yield _item(by, OTHERS, counts.others)
 
     def _walked(self, wanted: Filter, by: str) -> Iterator[tuple[list[Aged], Seen]]:
         now_wall = self._core.clock.wall()
         for page, seen in self._walk(wanted):
-            yield _aged(page, by, now_wall), seen
+            yield self._aged(page, by, now_wall), seen
 
     def _kept(self, by: str) -> Iterator[tuple[list[Aged], Seen]]:
         """The counts, and what is not in them: messages without a row."""
@@ -88,30 +92,34 @@ class Shaper:
         count, total = 0, finder.count()
         for page in finder.active():
             count += len(page)
-            yield _aged([found for found in page if found.segment is not None], by, now_wall), Seen(count, total)
+            yield self._aged([found for found in page if found.segment is not None], by, now_wall), Seen(count, total)
         for unread in finder.unread():
             count += len(unread)
-            yield _aged(unread, by, now_wall), Seen(count, total)
+            yield self._aged(unread, by, now_wall), Seen(count, total)
         core.commit(core.clock.monotonic())
         for aged in core.journal.tally.pages(_KINDS[by], now_wall, _EDGES):
             count += sum(number for _, _, number in aged)
             yield aged, Seen(min(count, total), total)
 
+    def _aged(self, page: Iterable[Found], by: str, now_wall: float) -> list[Aged]:
+        """What messages count for."""
+        found: list[Aged] = []
+        for one in map(facts, page):
+            age = _age(now_wall - one.received_wall)
+            found += [(name, age, 1) for name in self._names(one, by)]
+        return found
 
-def _aged(page: Iterable[Found], by: str, now_wall: float) -> list[Aged]:
-    """What messages count for."""
-    found: list[Aged] = []
-    for one in map(facts, page):
-        age = _age(now_wall - one.received_wall)
-        found += [(name, age, 1) for name in _names(one, by)]
-    return found
-
-
-def _names(one: Facts, by: str) -> list[str]:
-    """The name that each recipient counts for."""
-    if by == "domain":
-        return [domain_name(address) for address in one.recipients]
-    return [sender_name(one.sender)] * len(one.recipients)
+    def _names(self, one: Facts, by: str) -> list[str]:
+        """The name that each recipient counts for."""
+        if by == "domain":
+            return [domain_name(address) for address in one.recipients]
+        if by == "sender":
+            return [sender_name(one.sender)] * len(one.recipients)
+        way = self._core.active.transport
+        return [
+            way(one.moved_to, address, one.sender, one.listener, via) or ""
+            for address, via in zip(one.recipients, one.vias or itertools.repeat(""), strict=False)
+        ]
 
 
 def _age(seconds: float) -> int:

@@ -250,9 +250,10 @@ def test_a_shape_of_everything_is_that_of_all_messages(tmp_path: Path, sender: S
             sender.send(b"a@other.example", b"b@STORE.example", wall=clock.wall(), sender=b"")
         sender.commit()
         queue.core.take(clock.monotonic())
+        assert queue.core.marker.is_done
         assert queue.core.intake.unread()
         assert queue.core.active.messages
-        for by in ("domain", "sender"):
+        for by in ("domain", "sender", "transport"):
             every = queue.ask("shape", by=by)
             assert every == queue.ask("shape", by=by, older_s=-1e9)
             assert sum(int(str(item["total"])) for item in every[1:]) == every[0]["total"]
