@@ -85,16 +85,13 @@ FORBIDDEN_IN = {
         (f"tables.{name}" for name in ("settings", "key", "text", "pattern_cost", "regexp", "cidr", "cache")), PURE
     ),
     **dict.fromkeys(
-        (
-            f"tables.{name}"
-            for name in ("cached", "exchange", "socketmap", "redis", "sqlite", "watched", "lmdb", "http")
-        ),
+        (f"tables.{name}" for name in ("cached", "exchange", "socketmap", "redis", "watched", "lmdb", "http")),
         ("time", "datetime", "random"),
     ),
     **dict.fromkeys((f"tables.{name}" for name in ("lines", "lmdb_file", "lmdb_build", "extras")), (*GEVENT, "time")),
     **dict.fromkeys(("tables.answer", "tables.password"), PURE),
     "tables.threaded": ("time", "datetime", "random"),
-    **dict.fromkeys(("tables.sql", "tables.ldap"), (*GEVENT, "time", "datetime", "random")),
+    **dict.fromkeys(("tables.sql", "tables.ldap", "tables.sqlite"), (*GEVENT, "time", "datetime", "random")),
     "qmgr.scheduler": ("time", "datetime", "random"),
     "qmgr.pacing": ("time", "datetime", "random"),
 }

@@ -36,7 +36,7 @@ Asking others (`cached`, `cache`, `exchange`)
     seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Every wait is
     bounded; replies are bounded before they are believed.
 
-Libraries with sockets of their own (`threaded`, `sql`, `ldap`)
+Libraries that block (`threaded`, `sql`, `ldap`, `sqlite`)
     would block the hub, and nothing is patched for them: they are asked in native threads, one for each connection. A
     question that is given up has its connection's socket shut down from outside, so that a thread is never lost to a
     server that does not answer. What several rows or entries say is joined by `answer`, which is also where they are
@@ -57,10 +57,10 @@ Patterns (`pattern_cost`)
     has more than a million ways to fail on the longest key is a fault of its line, and is never used; nor is one with
     which all patterns of the table have more than four million.
 
-Only `exchange`, `http`, `cached`, `watched`, `lmdb`, `sqlite`, `threaded`, and `book`, which has them, know gevent:
-they switch greenlets and never block the hub, and may be used in any greenlet but the hub's. The others are pure but
-for `lines`, `lmdb_file`, `lmdb_build` and `password`, which have files, and for `sql` and `ldap`, which block and run
-in threads. Clocks are arguments.
+Only `exchange`, `http`, `cached`, `watched`, `lmdb`, `threaded`, and `book`, which has them, know gevent: they switch
+greenlets and never block the hub, and may be used in any greenlet but the hub's. The others are pure but for `lines`,
+`lmdb_file`, `lmdb_build` and `password`, which have files, and for `sql`, `ldap` and `sqlite`, which block and run in
+threads. Clocks are arguments.
 
 Known limits
     A file table is read whole into memory, by each process that uses it. Redis has no password and no TLS; socketmap

@@ -13,7 +13,7 @@ from mta.tables.lines import MAKERS, from_entries
 from mta.tables.redis import RedisTable
 from mta.tables.settings import Table
 from mta.tables.socketmap import SocketmapTable
-from mta.tables.sqlite import SqliteTable
+from mta.tables.sqlite import GRACE_S, THREADS, SqliteDatabase
 from mta.tables.threaded import ThreadedTable
 from mta.tables.watched import WatchedTable
 
@@ -86,7 +86,7 @@ def _source(
 
 def _asked(settings: Table, clock: Callable[[], float]) -> Source:
     if settings.kind == "sqlite":
-        return SqliteTable(settings.path, settings.query, settings.timeout_s, clock=clock)
+        return _sqlite(settings, clock)
     if settings.kind in ("sql", "ldap"):
         return _threaded(settings, clock)
     if settings.kind == "http":
@@ -101,6 +101,11 @@ def _asked(settings: Table, clock: Callable[[], float]) -> Source:
     if settings.kind == "redis":
         return RedisTable(exchange, settings.hash, settings.prefix)
     return SocketmapTable(exchange, settings.map)
+
+
+def _sqlite(settings: Table, clock: Callable[[], float]) -> Source:
+    database = SqliteDatabase(settings.path, settings.query, settings.timeout_s, clock=clock)
+    return ThreadedTable(database.path, database.connect, settings.timeout_s + GRACE_S, THREADS, clock=clock)
 
 
 def _threaded(settings: Table, clock: Callable[[], float]) -> Source:

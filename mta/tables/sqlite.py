@@ -1,8 +1,8 @@
 """A query of an SQLite database as a table.
 
-The database is opened for reading only, and the query runs in a thread of a small pool. A query that takes longer than
-the time allowed, a database that is locked for longer, and all else that SQLite complains of means that the table is
-down. Where another file has come in the database's place, the connections to the old one are closed.
+Each link is a connection to the database, opened for reading only. A query that takes longer than the time allowed, a
+database that is locked for longer, and all else that SQLite complains of means that the table is down. Where another
+file has come in the database's place, links to the old one are of no more use.
 """
 
 import os
@@ -11,10 +11,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from gevent import Timeout
-from gevent.threadpool import ThreadPool
-
 from mta.errors import TableDown
+from mta.tables.threaded import Gone
 
 THREADS = 4
 STEPS = 1000  # of SQLite's machine, between two looks at the clock: some tens of microseconds
@@ -24,63 +22,69 @@ VALUE_BYTES = 65536
 Identity = tuple[int, int]
 
 
-class SqliteTable:
-    """The first column of the first row that a query finds for a key; no row, or a NULL, is no value."""
+class SqliteDatabase:
+    """Makes links to the database in a file."""
 
     def __init__(self, path: str, query: str, timeout_s: float, *, clock: Callable[[], float]) -> None:
         """`query` has one `?`. Opens nothing yet. `clock` gives monotonic seconds, and may be asked in any thread."""
-        self._path = path
-        self._query = query
-        self._timeout_s = timeout_s
-        self._clock = clock
-        self._pool: Any = ThreadPool(THREADS)
-        self._idle: list[tuple[Identity, sqlite3.Connection]] = []
+        self.path = path
+        self.query = query
+        self.timeout_s = timeout_s
+        self.clock = clock
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value, or None; raises `TableDown`. Switches greenlets, for `timeout_s` and a second at most."""
-        timeout = Timeout.start_new(self._timeout_s + GRACE_S)
+    def connect(self, _watch: Callable[[int], None]) -> "SqliteLink":
+        """A new link, which has no socket to be told. Raises `TableDown`. Blocks on the disk."""
+        identity = self.identity()
+        uri = f"file:{quote(self.path)}?mode=ro"
         try:
-            return self._pool.apply(self._look_up, (key,))  # type: ignore[no-any-return]
-        except Timeout as raised:
-            if raised is not timeout:
-                raise
-            raise TableDown(f"{self._path}: no answer within {self._timeout_s:g} s") from None
-        finally:
-            timeout.close()
-
-    def _look_up(self, key: bytes) -> bytes | None:
-        """In a thread of the pool."""
-        give_up_at = self._clock() + self._timeout_s
-        try:
-            status = os.stat(self._path)
-            identity = (status.st_dev, status.st_ino)
-            connection = self._connection(identity)
-            try:
-                connection.set_progress_handler(lambda: self._clock() > give_up_at, STEPS)
-                row = connection.execute(self._query, (_parameter(key),)).fetchone()
-            except BaseException:
-                connection.close()
-                raise
-            self._idle.append((identity, connection))
-            return _value(row[0]) if row else None
+            connection = sqlite3.connect(
+                uri,
+                uri=True,
+                timeout=self.timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=4,
+            )
         except sqlite3.Error as error:
-            raise TableDown(f"{self._path}: {error}") from None
-        except OSError as error:
-            raise TableDown(f"{self._path}: {error.strerror}") from None
+            raise TableDown(str(error)) from None
+        return SqliteLink(self, connection, identity)
 
-    def _connection(self, identity: Identity) -> sqlite3.Connection:
-        while self._idle:
-            try:
-                opened_as, connection = self._idle.pop()
-            except IndexError:  # another thread was quicker
-                break
-            if opened_as == identity:
-                return connection
-            connection.close()
-        uri = f"file:{quote(self._path)}?mode=ro"
-        return sqlite3.connect(
-            uri, uri=True, timeout=self._timeout_s, isolation_level=None, check_same_thread=False, cached_statements=4
-        )
+    def identity(self) -> Identity:
+        """Which file it is now. Raises `TableDown`."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            raise TableDown(error.strerror or str(error)) from None
+        return status.st_dev, status.st_ino
+
+
+class SqliteLink:
+    """A connection to the file that had the path when it was made."""
+
+    def __init__(self, database: SqliteDatabase, connection: sqlite3.Connection, identity: Identity) -> None:
+        self._database = database
+        self._connection = connection
+        self._identity = identity
+
+    def ask(self, key: bytes) -> bytes | None:
+        """The first column of the first row; None where there is no row, or a NULL. Raises `TableDown` or `Gone`.
+
+        Blocks, for the time allowed.
+        """
+        database = self._database
+        if database.identity() != self._identity:
+            raise Gone("another file has come in its place")
+        give_up_at = database.clock() + database.timeout_s
+        self._connection.set_progress_handler(lambda: database.clock() > give_up_at, STEPS)
+        try:
+            row = self._connection.execute(database.query, (_parameter(key),)).fetchone()
+        except sqlite3.Error as error:
+            raise TableDown(str(error)) from None
+        return _value(row[0]) if row else None
+
+    def close(self) -> None:
+        """Close it."""
+        self._connection.close()
 
 
 def _parameter(key: bytes) -> str | bytes:

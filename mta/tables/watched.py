@@ -74,12 +74,14 @@ class WatchedTable:
             return
         self._is_reading = True
         try:
-            self._take(*get_hub().threadpool.apply(read_file, (self._path, self._make)))
-        except (OSError, BadTable) as error:
-            self._seen = now
-            self._fail(error)
+            read = get_hub().threadpool.apply(_read, (self._path, self._make))
         finally:
             self._is_reading = False
+        if isinstance(read, OSError | BadTable):
+            self._seen = now
+            self._fail(read)
+        else:
+            self._take(*read)
 
     def _take(self, seen: Identity, content: Content) -> None:
         self._seen, self._content, self._faults = seen, content, []
@@ -91,3 +93,11 @@ class WatchedTable:
             self._faults = faults
             for fault in faults:
                 self._report(fault)
+
+
+def _read(path: str, make: Make) -> tuple[Identity, Content] | OSError | BadTable:
+    """As `read_file`, in a thread of gevent's pool, which would print what is raised there."""
+    try:
+        return read_file(path, make)
+    except (OSError, BadTable) as error:
+        return error

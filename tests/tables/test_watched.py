@@ -160,3 +160,14 @@ def test_patterns_and_networks(rig: Rig) -> None:
     assert rig.open("regexp").get(b"joe@example.org") == b"x"
     rig.write("192.0.2.0/24 x\n")
     assert rig.open("cidr").get(b"192.0.2.9") == b"x"
+
+
+def test_faults_are_reported_and_nothing_is_printed(rig: Rig, capfd: pytest.CaptureFixture[str]) -> None:
+    """What is raised in a thread of gevent's pool would be printed, with a traceback."""
+    rig.write("joe x\n")
+    table = rig.open()
+    rig.wait()
+    rig.write("joe y\njoe z\n")
+    assert table.get(b"joe") == b"x"
+    assert rig.reports == [f"{rig.path}:2: 'joe' is there twice"]
+    assert capfd.readouterr() == ("", "")
