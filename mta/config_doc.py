@@ -27,7 +27,7 @@ TOML_HEAD = """\
 # Keys that are set here have no useful default; the others stand behind a # with theirs.
 # Check a file with `mta check -c FILE`; a running mta takes a changed one when it gets HUP.
 #
-# Generated from mta/config.py by `python -m mta.config_doc`.
+# Generated from the structs of mta/config.py by `python -m mta.config_doc`.
 """
 
 PAGE_HEAD = """\
