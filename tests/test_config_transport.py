@@ -152,6 +152,7 @@ BLOCKS = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (ROOT / "docs/transports.md")
 @pytest.mark.parametrize("block", [each for each in BLOCKS if "[" in each.split("\n")[1][:6] + each[:6]])
 def test_examples_of_the_page(block: str) -> None:
     """Each is right in a configuration that has the rest."""
-    archive = '[transport.archive]\nkind = "discard"\n' if "archive" in block else ""
-    text = HEAD.replace("[transport.x]\n", "") + '[transport.x]\nkind = "discard"\n' + archive + textwrap.dedent(block)
+    own = set(re.findall(r"\[transport\.(\w+)\]", block))
+    rest = [f'[transport.{name}]\nkind = "discard"\n' for name in ("x", "store", "archive") if name not in own]
+    text = HEAD.replace("[transport.x]\n", "") + "".join(rest) + textwrap.dedent(block)
     assert parse(text, "/etc/mta/mta.toml").transport
