@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mta.errors import IpcError
 from tests.support.load import RawClient
 from tests.support.server import HOST, ROOT, Server, free_port
 from tests.support.sink import Sink
@@ -42,6 +43,14 @@ def submit(server: Server, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
         client.send(f"{number}@example.com", [f"user{number}@example.org"], BODY % (number, number))
     client.close()
+
+
+def is_in_force(server: Server) -> bool:
+    try:
+        seen = server.stats()
+    except IpcError:
+        return False
+    return bool(seen["draining"] and seen["swept"] and not seen["active"])
 
 
 def is_refused(server: Server) -> bool:
@@ -103,7 +112,9 @@ def test_restart_and_cancel(hop: Hop) -> None:
     server = hop.server
     with server:
         hop.fill(2)
-        told = drain(server, "--timeout", "5s", "--json", code=75)
+        drain(server, "--timeout", "0s", code=75)
+        server.until(lambda: is_in_force(server), "the order in force")
+        told = drain(server, "--timeout", "0s", "--json", code=75)
         last = json.loads(told[-1])
         assert (last["left"], last["waiting"], last["draining"]) == (2, 2, "deliver")
         assert is_refused(server)

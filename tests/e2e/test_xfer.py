@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mta.errors import IpcError
 from tests.support.certificates import Authority
 from tests.support.server import HOST, ROOT, Server, free_port
 from tests.support.sink import EXTENSIONS, Sink, Taken
@@ -73,6 +74,16 @@ def listed(server: Server) -> dict[str, dict[str, Any]]:
     """All messages by their sender."""
     items = [json.loads(line) for line in run(server, "queue", "list", "--json")]
     return {item["sender"]: item for item in items}
+
+
+def is_tried(server: Server, peer: str, left: int) -> bool:
+    """Whether the order is in force, and so many messages wait after an attempt under it."""
+    try:
+        seen = server.stats()
+    except IpcError:
+        return False
+    moving = seen["unread"] + seen["active"]
+    return seen["draining"] == peer and seen["swept"] and not moving and seen["waiting"] == left
 
 
 def fill(server: Server) -> None:
@@ -157,7 +168,8 @@ def test_tls_that_is_required_and_a_large_message(nodes: Nodes, tmp_path: Path) 
         smtp.sendmail("me@example.net", ["ann@example.org"], large, ["REQUIRETLS", "RET=HDRS"])
     old.until(lambda: old.stats()["waiting"] == 1, "a first attempt")
     with new:
-        run(old, "drain", "--to", nodes.peer, "--timeout", "5s", code=75)
+        run(old, "drain", "--to", nodes.peer, "--timeout", "0s", code=75)
+        old.until(lambda: is_tried(old, nodes.peer, 1), "an attempt")
         (item,) = listed(old).values()
         assert item["reason"] == "4.7.30 not taken over: the message requires TLS, and the next hop is not verified"
         assert run(old, "drain", "--to", "peer")[-1] == "the queue is empty, and mta has ended"
@@ -263,7 +275,9 @@ def test_peer_that_does_not_know_us(nodes: Nodes) -> None:
     new.write_config()
     with new, old:
         fill(old)
-        told = run(old, "drain", "--to", nodes.peer, "--timeout", "6s", "--json", code=75)
+        run(old, "drain", "--to", nodes.peer, "--timeout", "0s", code=75)
+        old.until(lambda: is_tried(old, nodes.peer, 1), "an attempt at all")
+        told = run(old, "drain", "--to", nodes.peer, "--timeout", "0s", "--json", code=75)
         last = json.loads(told[-1])
         assert (last["draining"], last["left"], last["failed"]) == (nodes.peer, 1, 0)
         assert len(listed(new)) == 3, "what is for our domains is taken as from anybody"
@@ -284,8 +298,8 @@ def test_cancelled(nodes: Nodes) -> None:
     old = nodes.old
     with old:
         fill(old)
-        run(old, "drain", "--to", nodes.peer, "--timeout", "4s", code=75)
-        assert old.stats()["draining"] == nodes.peer
+        run(old, "drain", "--to", nodes.peer, "--timeout", "0s", code=75)
+        old.until(lambda: is_tried(old, nodes.peer, 4), "an attempt at all")
         assert run(old, "drain", "--cancel") == ["mail is taken again"]
         with Sink(nodes.hop, extensions=(*EXTENSIONS, "DSN")) as sink:
             run(old, "queue", "retry", "--all")
