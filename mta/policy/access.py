@@ -64,22 +64,24 @@ class AccessTable(NamedTuple):
 class Access:
     """The access tables of a listener, and what is asked about the domains of senders."""
 
-    __slots__ = ("_sender_domain", "_tables")
+    __slots__ = ("_sender_domain", "_tables", "asks")
 
     def __init__(
         self, tables: Mapping[Stage, AccessTable], sender_domain: Callable[[bytes], Verdict] | None = None
     ) -> None:
-        """`sender_domain` judges the domain of a sender, in lower case and A-labels; it may wait."""
+        """`sender_domain` judges the domain of a sender, in lower case and A-labels; it may wait.
+
+        `asks` is whether there is anything to be asked at all.
+        """
         self._tables = dict(tables)
         self._sender_domain = sender_domain
+        self.asks = bool(tables) or sender_domain is not None
 
-    def begin(self, *, client: bytes, helo: bytes, sender: bytes) -> "Visit | None":
-        """What is to be asked in a transaction; None where that is nothing.
+    def begin(self, *, client: bytes, helo: bytes, sender: bytes) -> "Visit":
+        """What is to be asked in a transaction.
 
         `client` is an address without brackets; `helo` the client's own name for itself; `sender` is empty for `<>`.
         """
-        if not self._tables and self._sender_domain is None:
-            return None
         return Visit(self._tables, self._sender_domain, {"client": client, "helo": helo, "sender": sender})
 
 

@@ -7,13 +7,11 @@ from time import time
 from traceback import format_exc
 from typing import Any
 
-from msgspec.structs import replace
-
 from mta import log
 from mta.errors import SpoolError
 from mta.newlines import Normaliser
-from mta.policy.access import Visit
 from mta.server import entrance, envelopes
+from mta.server.addressing import Addressing
 from mta.server.client import Client
 from mta.server.content import IncomingContent
 from mta.server.door import Door
@@ -36,60 +34,42 @@ from mta.smtp.events import (
     Xforward,
 )
 from mta.smtp.replies import Reply
-from mta.smtp.session import Session
-from mta.smtp.transaction import Target
 from mta.spool import queueid
 
 NEWCOMER_S = 3.0
 """A client has this long to begin its first message while the worker goes down; greeting, EHLO and MAIL take three
 round trips, and each less than a second."""
 
-LAST_WORDS = (421, 521)
-"""Codes that close the connection (RFC 5321 section 3.8, RFC 7504 section 3), which access tables may give."""
-
-ADDRESSES_LOGGED = 5  # of those that an alias comes to
-
 PENALTIES = 5
 """Refusals of a pipelined group that are delayed, at most; the group is answered at once, after the sum."""
 
 
-class Connection:
+class Connection(Addressing):
     """A client from its arrival to its end."""
 
     __slots__ = (
         "_content",
-        "_door",
         "_messages",
         "_network",
         "_normaliser",
         "_pace",
-        "_session",
-        "_shared",
         "_started_s",
         "_talk",
         "_tls",
-        "_transaction_started_s",
-        "_visit",
-        "client",
         "stream",
     )
 
     def __init__(self, stream: Stream, client: Client, door: Door, shared: Shared) -> None:
+        super().__init__(client, door, shared)
         self.stream = stream
-        self.client = client
         self._talk: Stream | TlsStream = stream  # what the conversation goes through
-        self._door = door
-        self._shared = shared
-        self._session = Session(door.terms)
         self._pace = Pace(door.limits, shared.clock)
         self._tls: TlsFacts | None = None
         self._network = b""  # that the client is counted with
         self._content: IncomingContent | None = None
         self._normaliser: Normaliser | None = None
-        self._visit: Visit | None = None  # what the access tables are asked in this transaction
         self._messages = 0
         self._started_s = shared.clock.now_s
-        self._transaction_started_s = 0.0
 
     def run(self) -> None:
         """Serve the client until it is gone. Switches greenlets at every wait; raises nothing."""
@@ -238,11 +218,11 @@ class Connection:
     def _log_refusals(self) -> None:
         session = self._session
         client = self.client
-        sender = session.transaction.sender if session.transaction is not None else b""
         for refusal in session.refusals:
             reply = refusal.reply
             stage = refusal.verb.decode("ascii", "replace") if refusal.verb.isalpha() else "command"
-            log.refused(client.session_id, "", client.text, stage, reply.wire, reply.reason, sender, refusal.argument)
+            words = (reply.wire, reply.reason, refusal.sender, refusal.argument)
+            log.refused(client.session_id, "", client.text, stage, *words)
         session.refusals.clear()
 
     def _last_word(self, reply: Reply) -> str:
@@ -294,56 +274,6 @@ class Connection:
     def _on_xforward(self, event: Xforward) -> None:
         told = {name.lower(): value or "" for name, value in event.attributes.items()}
         log.note("forwarded", session=self.client.session_id, client=self.client.text, **told)
-
-    def _on_sender(self, event: Sender) -> None:
-        shared = self._shared
-        if shared.writer.unhealthy() is not None or event.size_bytes > shared.free_bytes:
-            self._session.refuse(replies.R452_STORAGE)
-        elif not shared.has_memory():
-            self._session.refuse(replies.R452_BUSY)
-        else:
-            self._transaction_started_s = time()
-            helo = self.client.helo or self._session.helo
-            self._visit = self._door.access.begin(client=self.client.host.encode(), helo=helo, sender=event.address)
-            self._session.accept_sender()
-
-    def _on_recipient(self, event: Recipient) -> None:
-        session = self._session
-        assert session.transaction is not None
-        if session.is_handed_over:
-            self._take_over(event)
-            return
-        reply = None if self._visit is None else self._visit.recipient(event.local, event.domain).reply
-        targets = reply or self._door.recipients.expand(event, session.transaction.sender)
-        if isinstance(targets, tuple):
-            self._accept(event, targets)
-        elif targets.code in LAST_WORDS:
-            session.close(targets)
-        elif targets.code < 500:
-            session.decline(targets)  # our fault, not the client's
-        else:
-            session.refuse(targets)
-
-    def _accept(self, event: Recipient, targets: tuple[Target, ...]) -> None:
-        recipients = self._door.recipients
-        if not recipients.expands:
-            self._session.accept_recipient(targets[0].address)
-            return
-        address = recipients.address(event)
-        reached = [target.address for target in targets if not target.is_copy]
-        if reached != [address]:
-            some = b" ".join(reached[:ADDRESSES_LOGGED])
-            log.note("expanded", session=self.client.session_id, recipient=address, count=len(reached), to=some)
-        self._session.accept_targets(address, targets)
-
-    def _take_over(self, event: Recipient) -> None:
-        """A recipient from a node of ours, which has accepted it once (`mta.smtp.xfer`): no question is asked again."""
-        session = self._session
-        given = session.proposed_recipient
-        session.proposed_recipient = replace(given, via="")
-        via = given.via if given.via in self._door.transports else ""
-        address = self._door.recipients.address(event)
-        session.accept_targets(address, (Target(address, via, via),))
 
     def _on_data(self, event: DataCommand) -> None:
         session = self._session

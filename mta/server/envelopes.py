@@ -38,6 +38,8 @@ def encoded(
     protocol = client.protocol or trace.protocol(
         extended=session.extended, lmtp=session.is_lmtp, smtputf8=parameters.smtputf8, tls=session.tls_active
     )
+    handed_wall = parameters.arrived_wall  # of what is handed over: when it was accepted first
+    vias = transaction.vias
     helo = client.helo or session.helo
     field = trace.received(
         helo=helo,
@@ -54,38 +56,33 @@ def encoded(
         Envelope(
             sender=transaction.sender,
             recipients=tuple(recipients),
-            received_wall=_arrived(parameters.arrived_wall, now_wall, lifetime_s),
+            received_wall=xfer.kept_arrival(handed_wall, now_wall, lifetime_s) if handed_wall else now_wall,
             client=client.text,
             helo=helo,
             protocol=protocol,
             session=client.session_id,
             eight_bit=parameters.eight_bit or facts.eight_bit > 0,
-            smtputf8=parameters.smtputf8 or _needs_smtputf8(transaction),
+            smtputf8=parameters.smtputf8 or (vias is not None and _needs_smtputf8(recipients)),
             trace=field,
             dsn=_dsn(transaction) if transaction.wants_notices else None,
             binary=parameters.binary and not _is_text(facts),
             bare_newlines=not (is_normalised or parameters.binary) and _has_bare_newlines(facts),
             require_tls=parameters.require_tls,
             listener=listener,
-            via=_via(transaction),
+            via=() if vias is None else _via(vias),
         )
     )
 
 
-def _via(transaction: Transaction) -> tuple[str, ...]:
-    if not any(via for via, _ in transaction.vias):
+def _via(vias: list[tuple[str, bool]]) -> tuple[str, ...]:
+    if not any(via for via, _ in vias):
         return ()
-    return tuple([COPY + via if is_copy else via for via, is_copy in transaction.vias])
+    return tuple([COPY + via if is_copy else via for via, is_copy in vias])
 
 
-def _needs_smtputf8(transaction: Transaction) -> bool:
+def _needs_smtputf8(recipients: list[bytes]) -> bool:
     """Whether an alias has led to an address that is not in ASCII."""
-    return bool(transaction.vias) and not all(map(bytes.isascii, transaction.recipients))
-
-
-def _arrived(handed_wall: float, now_wall: float, lifetime_s: float) -> float:
-    """When a message counts as accepted: now, or, of one that is handed over, when it was accepted first."""
-    return xfer.kept_arrival(handed_wall, now_wall, lifetime_s) if handed_wall else now_wall
+    return not all(map(bytes.isascii, recipients))
 
 
 def _has_bare_newlines(facts: Unstuffer) -> bool:

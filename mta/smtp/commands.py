@@ -174,7 +174,7 @@ def _rcpt(dialogue: Dialogue, argument: bytes) -> Event | None:
         except parameters.ParameterError as error:
             dialogue.refuse(error.reply)
             return None
-    if transaction.accepted >= dialogue.terms.bounds.recipients:
+    if transaction.accepted >= dialogue.terms.bounds.recipients or transaction.is_full:
         # No error of the client's, which may send the rest later: RFC 5321 section 4.5.3.1.10.
         dialogue.decline(replies.R452_TOO_MANY_RECIPIENTS)
         return None

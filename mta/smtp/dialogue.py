@@ -15,11 +15,15 @@ from mta.smtp.transaction import NO_RCPT_PARAMETERS, Transaction
 
 
 class Refusal(msgspec.Struct, gc=False):
-    """What was refused, for the log: the command's verb (or DATA for content), its argument, the reply as sent."""
+    """What was refused, for the log: the command's verb (or DATA for content), its argument, the reply as sent.
+
+    `sender` is that of the transaction it was refused in, empty where there was none.
+    """
 
     verb: bytes
     argument: bytes
     reply: Reply
+    sender: bytes
 
 
 class Dialogue:
@@ -149,13 +153,17 @@ class Dialogue:
 
     def decline(self, reply: Reply) -> None:
         """Refuse a command that was no error."""
-        self.refusals.append(Refusal(self.verb, self.argument, reply))
+        self._note(self.verb, self.argument, reply)
         self._output.append(reply.wire)
+
+    def _note(self, verb: bytes, argument: bytes, reply: Reply) -> None:
+        sender = self.transaction.sender if self.transaction is not None else b""
+        self.refusals.append(Refusal(verb, argument, reply, sender))
 
     def close(self, reply: Reply) -> None:
         """Say a last word; the next event is CLOSE. What was being received is dropped."""
         if reply.reason:
-            self.refusals.append(Refusal(self.verb, self.argument, reply))
+            self._note(self.verb, self.argument, reply)
         self.transaction = None
         self.state = CLOSED
         self._output.append(reply.wire)
@@ -212,7 +220,7 @@ class Dialogue:
 
     def refuse_message(self, reply: Reply) -> None:
         """The sender keeps the message."""
-        self.refusals.append(Refusal(b"DATA", b"", reply))
+        self._note(b"DATA", b"", reply)
         self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:

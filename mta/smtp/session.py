@@ -103,7 +103,7 @@ class Session(Dialogue):
     def accept_targets(self, recipient: bytes, targets: Sequence[Target]) -> None:
         """Answer to `Recipient` as well: `targets` are what it came to."""
         assert self.transaction is not None
-        if not self.transaction.has_room(len(targets)):
+        if not self.transaction.make_room(len(targets)):
             self.decline(replies.R452_TOO_MANY_RECIPIENTS)
             return
         self.transaction.expand(recipient, targets, self.proposed_recipient)
@@ -149,7 +149,7 @@ class Session(Dialogue):
             return None
         self.verb, self.argument = verb, argument = parse_command(line)
         self.has_input = self._splitter.pending > 0
-        if self.has_input and self.must_wait:
+        if self.has_input and not self.extended and self.must_wait:
             self.close(replies.R554_EARLY)
             return None
         if verb == b"BDAT":
@@ -276,6 +276,6 @@ class Session(Dialogue):
         """More chunks would follow: one reply to this one, with LMTP too, and the transaction is over."""
         self._unstuffer = None
         self.state = READY
-        self.transaction = None
         self.decline(replies.R552_TOO_BIG)
+        self.transaction = None
         return DROPPED

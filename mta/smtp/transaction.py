@@ -11,8 +11,9 @@ NO_MAIL_PARAMETERS = MailParameters()
 NO_RCPT_PARAMETERS = RcptParameters()
 
 ENTRIES = 10_000
-"""Entries of one envelope once aliases and copies are in it; who would make it longer has to send another message. The
-first recipient of a message always fits: it comes to `policy.aliases.TARGETS`, each with a handful of copies."""
+"""Entries of one envelope once aliases and copies are in it; who would make it longer has to send another message. What
+several recipients come to counts for each, though it is there once: this bounds what following aliases costs as well.
+The first recipient of a message always fits: it comes to `policy.aliases.TARGETS`, each with a handful of copies."""
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -33,20 +34,34 @@ class Transaction:
     """Who sends to whom, and what was asked for besides.
 
     `recipients` are the addresses of the envelope in order: the forward-paths, or what they came to. `vias` has one
-    entry for each of them, or none at all. `accepted` counts the forward-paths, `first` is the first of them.
+    entry for each of them, or is None where none was expanded. `accepted` counts the forward-paths, `first` is the
+    first of them. `is_full` is whether one came to more than there was room for.
     """
 
-    __slots__ = ("_given", "_places", "accepted", "first", "parameters", "recipients", "sender", "vias")
+    __slots__ = (
+        "_came_to",
+        "_given",
+        "_places",
+        "accepted",
+        "first",
+        "is_full",
+        "parameters",
+        "recipients",
+        "sender",
+        "vias",
+    )
 
     def __init__(self, sender: bytes, parameters: MailParameters = NO_MAIL_PARAMETERS) -> None:
         self.sender = sender
         self.parameters = parameters
         self.recipients: list[bytes] = []
-        self.vias: list[tuple[str, bool]] = []
+        self.vias: list[tuple[str, bool]] | None = None
         self.accepted = 0
         self.first = b""
+        self.is_full = False
+        self._came_to = 0  # entries, those that were there already included
         self._given: dict[int, RcptParameters] = {}  # by the recipient's index; few ask for anything
-        self._places: dict[tuple[bytes, str], int] = {}  # of what was expanded
+        self._places: dict[tuple[bytes, str], int] | None = None  # of what was expanded
 
     def add(self, recipient: bytes, parameters: RcptParameters = NO_RCPT_PARAMETERS) -> None:
         """One more recipient, as it is to be kept in the envelope."""
@@ -56,12 +71,14 @@ class Transaction:
             self.first = recipient
         self.accepted += 1
         self.recipients.append(recipient)
-        if self.vias:
+        if self.vias is not None:
             self.vias.append(("", False))
 
-    def has_room(self, count: int) -> bool:
-        """Whether there may be so many more entries."""
-        return not self.recipients or len(self.recipients) + count <= ENTRIES
+    def make_room(self, count: int) -> bool:
+        """Whether there may be so many more entries, or fewer where some are there already; else it is full."""
+        self._came_to += count
+        self.is_full = self.accepted > 0 and self._came_to > ENTRIES
+        return not self.is_full
 
     def expand(self, recipient: bytes, targets: Iterable[Target], given: RcptParameters = NO_RCPT_PARAMETERS) -> None:
         """One more recipient, and what it came to.
@@ -73,19 +90,22 @@ class Transaction:
         if not self.accepted:
             self.first = recipient
         self.accepted += 1
-        self.vias += [("", False)] * (len(self.recipients) - len(self.vias))
+        vias, places = self.vias, self._places
+        if vias is None or places is None:
+            vias = self.vias = [("", False)] * len(self.recipients)
+            places = self._places = {}
         renamed = given if given.orcpt else replace(given, orcpt=original_recipient(recipient))
         for target in targets:
             wanted = given if target.address == recipient else renamed
             if target.is_copy:
                 wanted = replace(wanted, notify="NEVER")
-            place = self._places.setdefault((target.address.lower(), target.transport), len(self.recipients))
+            place = places.setdefault((target.address.lower(), target.transport), len(self.recipients))
             if place == len(self.recipients):
                 self.recipients.append(target.address)
-                self.vias.append((target.via, target.is_copy))
+                vias.append((target.via, target.is_copy))
             elif not target.is_copy:
-                wanted = self._merged(place, wanted)
-                self.vias[place] = (target.via, False)
+                wanted = self._merged(place, wanted, was_copy=vias[place][1])
+                vias[place] = (target.via, False)
             else:
                 continue
             if wanted != NO_RCPT_PARAMETERS:
@@ -93,10 +113,10 @@ class Transaction:
             else:
                 self._given.pop(place, None)
 
-    def _merged(self, place: int, wanted: RcptParameters) -> RcptParameters:
+    def _merged(self, place: int, wanted: RcptParameters, *, was_copy: bool) -> RcptParameters:
         """What is wanted for an entry that two recipients came to: whatever either of them asked for."""
         there = self._given.get(place, NO_RCPT_PARAMETERS)
-        if self.vias[place][1] or there.notify == "NEVER":
+        if was_copy or there.notify == "NEVER":
             return wanted
         if wanted.notify == "NEVER" or wanted.notify == there.notify:
             return there

@@ -21,7 +21,7 @@ from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.routing import Router
 from mta.server.access import AccessBook
-from mta.server.connection import LAST_WORDS
+from mta.server.addressing import LAST_WORDS
 from mta.server.door import Door
 from mta.server.recipients import Complaints, Recipients, Routing
 from mta.smtp import replies
@@ -268,7 +268,8 @@ class MemoryConnection:
                 self.in_handshake = True
             case Sender(address):
                 client = self.host.encode()
-                self._visit = self.door.access.begin(client=client, helo=session.helo, sender=address)
+                if self.door.access.asks:
+                    self._visit = self.door.access.begin(client=client, helo=session.helo, sender=address)
                 session.accept_sender()
             case Recipient() if session.is_handed_over:
                 address = self.door.recipients.address(event)
