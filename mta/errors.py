@@ -65,13 +65,17 @@ class PeerError(MtaError):
 
 
 class TableDown(MtaError):
-    """A table cannot be asked, so that nobody knows. Never to be taken for "not there": on the wire 451 4.4.3."""
+    """A table cannot be asked, so that nobody knows. Never to be taken for "not there": on the wire 451 4.4.3.
+
+    `of_key` is whether it did answer, soon, and only about the key in question: it may know others.
+    """
 
     exit_code = EX_TEMPFAIL
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, of_key: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.of_key = of_key
 
 
 class IpcError(MtaError):

@@ -33,8 +33,9 @@ Files (`watched`)
 Asking others (`cached`, `cache`, `exchange`)
     What was found and what was not is remembered, each for its own time, for a bounded number of keys. The same key is
     never asked for twice at once: who wants it meanwhile waits for the first. After a failure the table is down for two
-    seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Every wait is
-    bounded; replies are bounded before they are believed.
+    seconds without asking anybody: a dead server must not hold each recipient up for its whole timeout. Not so after
+    one of a single key (`TableDown.of_key`): the server is there. Every wait is bounded; replies are bounded before
+    they are believed.
 
 Libraries that block (`threaded`, `sql`, `ldap`, `sqlite`)
     would block the hub, and nothing is patched for them: they are asked in native threads, one for each connection. A

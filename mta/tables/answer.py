@@ -17,10 +17,10 @@ def joined(values: Sequence[bytes]) -> bytes | None:
     if not values:
         return None
     if len(values) > VALUES:
-        raise TableDown(f"more than {VALUES} values")
+        raise TableDown(f"more than {VALUES} values", of_key=True)
     value = b",".join(filter(None, values))
     if len(value) > VALUE_BYTES:
-        raise TableDown(f"a value of more than {VALUE_BYTES} bytes")
+        raise TableDown(f"a value of more than {VALUE_BYTES} bytes", of_key=True)
     return value
 
 

@@ -18,7 +18,8 @@ from mta.tables.threaded import ThreadedTable
 from mta.tables.watched import WatchedTable
 
 REPORT_S = 60.0
-"""That a table is down is told when it begins, and again after so many seconds."""
+"""That a table is down is told once in so many seconds, and that it is there again as often: it may be down for some
+keys alone, of which clients choose when they are asked for."""
 
 
 class ReportedTable:
@@ -30,22 +31,21 @@ class ReportedTable:
         self._report = report
         self._clock = clock
         self._reported_at = float("-inf")
-        self._is_down = False
+        self._is_told = False  # and it is down
 
     def get(self, key: bytes) -> bytes | None:
         """The value, or None where there is none; raises `TableDown`. May switch greenlets."""
         try:
             value = self._source.get(key)
         except TableDown as error:
-            self._is_down = True
             now = self._clock()
             if now - self._reported_at >= REPORT_S:
                 self._reported_at = now
+                self._is_told = True
                 self._report("a table is down", table=self._name, reason=error.reason)
             raise
-        if self._is_down:
-            self._is_down = False
-            self._reported_at = float("-inf")
+        if self._is_told:
+            self._is_told = False
             self._report("a table is there again", table=self._name)
         return value
 

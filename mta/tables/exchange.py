@@ -66,7 +66,7 @@ class Exchange:
         except OSError as error:
             raise TableDown(f"{self._host}: {error.strerror or error}") from None
         except BadReply as error:
-            raise TableDown(f"{self._host}: {error}") from None
+            raise TableDown(f"{self._host}: {error}", of_key=True) from None
         finally:
             timeout.close()
 

@@ -24,6 +24,9 @@ HEAD_BYTES = 32768
 REPLY_BYTES = 262144  # with what is not read: interim replies, pages for people that say what is wrong
 SHOWN_CHARACTERS = 200
 
+OVERLOADED = (429, 502, 503, 504)
+"""Codes that say it of all keys, or come late. The others may be about one key, of which clients have the choice."""
+
 PLACEHOLDER = "{key}"
 STEPS = (b".", b"..")
 """Keys that would lead to another place in the path, however they are written (RFC 3986 section 6.2.2)."""
@@ -119,7 +122,8 @@ class HttpTable:
             return bytes(reply.body.partition(b"\n")[0]).removesuffix(b"\r")
         if reply.status in (204, 404):
             return None
-        raise TableDown(f"{self._url.authority}: {reply.status} {reply.reason}".rstrip())
+        words = f"{self._url.authority}: {reply.status} {reply.reason}".rstrip()
+        raise TableDown(words, of_key=reply.status not in OVERLOADED)
 
     def _request(self, key: bytes) -> h11.Request:
         headers = [

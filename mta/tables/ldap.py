@@ -25,6 +25,7 @@ ANSWER_BYTES = 1024 * 1024
 
 SCOPES = {"base": BASE, "one": LEVEL, "sub": SUBTREE}
 SUCCESS = 0
+SIZE_LIMIT_EXCEEDED = 4  # RFC 4511 section 4.1.9
 
 _PLAIN = re.compile(rb"[A-Za-z0-9@._+=-]")
 _PLACE = re.compile(r"\{(key|local|domain)\}")
@@ -152,7 +153,8 @@ class LdapLink:
                 time_limit=self._timeout_s,
             )
             if self._connection.result["result"] != SUCCESS:
-                raise TableDown(_said(self._connection))
+                is_too_much = self._connection.result["result"] == SIZE_LIMIT_EXCEEDED
+                raise TableDown(_said(self._connection), of_key=is_too_much)
             return joined(_values(self._connection.response))
         except LDAPCommunicationError as error:
             raise Gone(without_secret(error, "")) from None

@@ -69,5 +69,5 @@ class RedisTable:
         """The value, or None; raises `TableDown`. Switches greenlets, for the time that `exchange` allows."""
         reader: StringReader = self._exchange.ask(request(*self._command, self._prefix + key), StringReader)
         if reader.error:
-            raise TableDown(reader.error)
+            raise TableDown(reader.error, of_key=reader.error.startswith("WRONGTYPE"))
         return reader.value

@@ -75,5 +75,6 @@ class SocketmapTable:
         if status == b"NOTFOUND":
             return None
         if status in (b"TEMP", b"TIMEOUT", b"PERM"):
-            raise TableDown(f"{status.decode()} {text.decode('utf-8', 'replace')[:SHOWN_CHARACTERS]}".rstrip())
-        raise TableDown("a reply that is none of OK, NOTFOUND, TEMP, TIMEOUT and PERM")
+            words = f"{status.decode()} {text.decode('utf-8', 'replace')[:SHOWN_CHARACTERS]}".rstrip()
+            raise TableDown(words, of_key=status != b"TIMEOUT")
+        raise TableDown("a reply that is none of OK, NOTFOUND, TEMP, TIMEOUT and PERM", of_key=True)

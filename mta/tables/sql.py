@@ -102,7 +102,7 @@ class SqlLink:
                 return None
             if error.connection_invalidated:
                 raise Gone(_reason(error, self._secret)) from None
-            raise TableDown(_reason(error, self._secret)) from None
+            raise TableDown(_reason(error, self._secret), of_key=_is_of_value(error)) from None
         except (SQLAlchemyError, UnicodeError) as error:
             raise TableDown(_reason(error, self._secret)) from None
         return joined([_value(row) for row in rows if row is not None])
@@ -148,6 +148,11 @@ def _parameters(key: bytes, names: frozenset[str]) -> dict[str, str] | None:
     except UnicodeDecodeError:
         return None
     return {name: known[name] for name in names}
+
+
+def _is_of_value(error: DBAPIError) -> bool:
+    """Whether the key, or what it leads to, does not fit the query: SQLSTATE of the classes 21 and 22."""
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(("21", "22"))
 
 
 def _value(row: Any) -> bytes:

@@ -99,5 +99,5 @@ def _value(value: Any) -> bytes | None:
         return None
     data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
     if len(data) > VALUE_BYTES:
-        raise TableDown(f"a value of more than {VALUE_BYTES} bytes")
+        raise TableDown(f"a value of more than {VALUE_BYTES} bytes", of_key=True)
     return data

@@ -129,7 +129,7 @@ class ThreadedTable:
         finally:
             timeout.close()
         if isinstance(found, TableDown):
-            raise TableDown(f"{self._where}: {found.reason}")
+            raise TableDown(f"{self._where}: {found.reason}", of_key=found.of_key)
         return found
 
     def _answer(self, question: _Question, key: bytes) -> bytes | TableDown | None:

@@ -97,6 +97,25 @@ def test_that_it_is_down_is_told_now_and_then(reports: Reports) -> None:
     assert reports == [down, down, ("a table is there again", {"table": "users"})]
 
 
+def test_one_that_comes_and_goes_is_told_of_once(reports: Reports) -> None:
+    """A key for which it is down, and one for which it is not, may be asked for in turn."""
+    now = [0.0]
+    source = Source()
+    table = ReportedTable("users", source, reports, lambda: now[0])
+    for _ in range(5):
+        source.reason = "is burning"
+        with pytest.raises(TableDown):
+            table.get(b"joe")
+        source.reason = ""
+        table.get(b"jane")
+    assert [text for text, _ in reports] == ["a table is down", "a table is there again"]
+    now[0] += REPORT_S
+    source.reason = "is burning"
+    with pytest.raises(TableDown):
+        table.get(b"joe")
+    assert len(reports) == 3
+
+
 def test_sql_is_asked_once(reports: Reports, tmp_path: Path) -> None:
     url = f"sqlite+pysqlite:///{tmp_path}/users.db"
     given = settings(kind="sql", url=url, query="SELECT :local WHERE :domain = 'example.org'")

@@ -15,6 +15,7 @@ class Source:
     def __init__(self) -> None:
         self.values = {b"joe": b"x"}
         self.reason = ""
+        self.of_key = False
         self.asked: list[bytes] = []
         self.may_answer = Event()
         self.may_answer.set()
@@ -23,7 +24,7 @@ class Source:
         self.asked.append(key)
         self.may_answer.wait()
         if self.reason:
-            raise TableDown(self.reason)
+            raise TableDown(self.reason, of_key=self.of_key)
         return self.values.get(key)
 
 
@@ -95,12 +96,24 @@ def test_a_failed_source_is_left_alone_for_a_while(rig: Rig) -> None:
 
 def test_who_waits_for_one_that_is_killed(rig: Rig) -> None:
     rig.source.may_answer.clear()
-    first, second = (gevent.spawn(_reason, rig.table, b"joe") for _ in range(2))
+    first, second = (gevent.spawn(rig.table.get, b"joe") for _ in range(2))
+    gevent.idle()
+    third = gevent.spawn(rig.table.get, b"joe")
     gevent.idle()
     first.kill()
-    second.join(10)
-    assert second.value == "the look-up was given up"
+    gevent.idle()
+    assert rig.source.asked == [b"joe", b"joe"]  # the second asks for itself, and for the third
     rig.source.may_answer.set()
+    gevent.joinall([second, third], timeout=10)
+    assert (second.value, third.value) == (b"x", b"x")
+    assert rig.source.asked == [b"joe", b"joe"]
+
+
+def test_a_failure_of_one_key_is_no_rest_for_others(rig: Rig) -> None:
+    """Or a client that names it would keep the table from everybody."""
+    rig.source.reason, rig.source.of_key = "400 Bad Request", True
+    assert _reason(rig.table, b"%00") == "400 Bad Request"
+    rig.source.reason = ""
     assert rig.table.get(b"joe") == b"x"
 
 

@@ -199,8 +199,12 @@ def test_a_lost_connection() -> None:
 
 def test_a_key_that_is_in_no_such_encoding() -> None:
     assert ask(failure('character has no equivalent in encoding "LATIN1"', "22P05")) is None
-    with pytest.raises(TableDown):
+    with pytest.raises(TableDown) as caught:
         ask(failure("division by zero", "22012"))
+    assert caught.value.of_key
+    with pytest.raises(TableDown) as caught:
+        ask(failure("canceling statement due to statement timeout", "57014"))
+    assert not caught.value.of_key
 
 
 def test_other_errors() -> None:
