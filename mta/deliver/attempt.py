@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from time import time
 from typing import Protocol
 
-from msgspec.structs import replace
-
 from mta import log
 from mta.drain import PEER
 from mta.envelope import Envelope
@@ -72,16 +70,16 @@ class Work:
         `remote` and `onward` as in `mta.ipc.Outcome`. What a node that takes over refuses has not failed: whoever gave
         the order is to mend that, and no sender to hear of it.
         """
-        if self.job.transport == PEER:
+        job = self.job
+        if job.transport == PEER:
             results = map(_kept, results)
-        self._settle(
-            envelope, relay, tuple(results), Outcome(0, (), destination_down, retry_after_s, remote, onward), tls
-        )
+        told = self._log(envelope, relay, tuple(results), tls)
+        self._report(job, Outcome(job.number, told, destination_down, retry_after_s, remote, onward))
 
-    def _settle(
-        self, envelope: Envelope | None, relay: str, results: tuple[Result, ...], outcome: Outcome, tls: str = ""
-    ) -> None:
-        """The log, and the report: `outcome` without number and results."""
+    def _log(
+        self, envelope: Envelope | None, relay: str, results: tuple[Result, ...], tls: str = ""
+    ) -> tuple[Result, ...]:
+        """Write how each recipient fared; returns what the outcome says of it, which is nothing where all is well."""
         job = self.job
         queue_id = queueid.text(job.queue_id)
         session = envelope.session if envelope else ""
@@ -93,9 +91,7 @@ class Work:
             else:
                 event = log.deferred if result.status == DEFERRED else log.failed
                 event(queue_id, session, recipient, job.transport, relay, result.code, result.text, delay_s, tls)
-        if all(result.status == DELIVERED for result in results):
-            results = ()
-        self._report(job, replace(outcome, number=job.number, results=results))
+        return () if all(result.status == DELIVERED for result in results) else results
 
     def settle_all(
         self,
@@ -134,7 +130,7 @@ class Work:
             status, code, text = FAILED, "5.3.0", "the stored message is damaged"
         settled = {result.recipient for result in results}
         rest = [Result(index, status, code, text) for index in self.job.recipients if index not in settled]
-        self._settle(envelope, relay, (*results, *rest), Outcome(0))
+        self._report(self.job, Outcome(self.job.number, self._log(envelope, relay, (*results, *rest))))
 
 
 def _kept(result: Result) -> Result:
