@@ -32,6 +32,9 @@ TARGETS = 1000
 VISITS = 2 * TARGETS
 """Addresses looked at for one recipient, those on the way included."""
 
+PROBLEMS = 10
+"""Problems of one recipient that are told: a list whose members have all gone would fill the log each time."""
+
 LOOP = refuse(replies.R451_ALIAS_LOOP)
 BAD = refuse(replies.R451_ALIAS)
 
@@ -178,7 +181,7 @@ class _Walk:
             self._end(key, local + b"@" + domain, path)
             return
         self._seen.add(key)
-        if path:
+        if path and len(self.problems) < PROBLEMS:
             self.problems.append(Problem("an alias leads to an address that does not exist", key))
 
     def _end(self, key: bytes, address: bytes, path: tuple[bytes, ...]) -> None:

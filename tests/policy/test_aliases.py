@@ -228,3 +228,10 @@ def test_any_table(entries: dict[str, str], recipient: str, known: list[str] | N
         assert target.decode() == recipient or f"{base}@{where}" in written or f"{name}@{where}" in written or is_moved
         if where != "far.example" and users is not None:
             assert users.check(name.encode(), where.encode()) is ACCEPT
+
+
+def test_a_list_of_people_who_have_gone_is_told_of_in_part() -> None:
+    entries = {"all@x.example": ",".join(f"u{number}@x.example" for number in range(100)) + " joe@x.example"}
+    expansion = expand(entries, "all@x.example", known=["joe@x.example", "all@x.example"])
+    assert expansion.targets == (b"joe@x.example",)
+    assert len(expansion.problems) == module.PROBLEMS
