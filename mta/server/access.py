@@ -10,6 +10,7 @@ from mta.policy.access import Access, AccessTable, Table
 from mta.policy.sender import SenderDomain
 from mta.server.senders import SenderDomains
 from mta.smtp.actions import Stage
+from mta.smtp.address import parse_domain
 from mta.tables.access_keys import keys_of
 from mta.tables.book import open_table
 
@@ -63,7 +64,7 @@ class AccessBook:
             partial(self._senders.standing, asks_addresses=refuses_unknown),
             refuses_null_mx=refuses_null_mx,
             refuses_unknown=refuses_unknown,
-            own=frozenset(name.lower().encode() for name in self._config.domains.local),
+            own=frozenset(parse_domain(name.encode()) for name in self._config.domains.local),
         )
         return Access(tables, domain.check)
 
