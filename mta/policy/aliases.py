@@ -11,8 +11,6 @@ refused. An alias that leads back to itself by way of others is a fault, not an 
 nothing for good; each has words for the administrator.
 """
 
-from collections.abc import Callable
-
 import msgspec
 
 from mta.errors import TableDown
@@ -66,12 +64,9 @@ class Aliases:
         self._known = known
         self._extension = extension
 
-    def expand(self, local: bytes, domain: bytes, is_late: Callable[[], bool] = lambda: False) -> Expansion:
-        """What a recipient of one of our domains comes to. Waits as tables do, for each address on the way.
-
-        `is_late` is asked before each; once it says so, the recipient is put off.
-        """
-        walk = _Walk(self, is_late)
+    def expand(self, local: bytes, domain: bytes) -> Expansion:
+        """What a recipient of one of our domains comes to. Waits as tables do, for each address on the way."""
+        walk = _Walk(self)
         try:
             walk.visit(local, domain, ())
         except _Stopped as stop:
@@ -123,9 +118,8 @@ class _Stopped(Exception):
 class _Walk:
     """One expansion. Addresses are known by their keys: in lower case."""
 
-    def __init__(self, aliases: Aliases, is_late: Callable[[], bool]) -> None:
+    def __init__(self, aliases: Aliases) -> None:
         self._aliases = aliases
-        self._is_late = is_late
         self._seen: set[bytes] = set()  # followed to their end, or known to name themselves
         self._visits = 0
         self.targets: dict[bytes, bytes] = {}
@@ -145,8 +139,6 @@ class _Walk:
         self._visits += 1
         if len(path) > DEPTH or self._visits > VISITS:
             raise _Stopped(BAD, Problem("an alias takes too many steps", path[0]))
-        if self._is_late():
-            raise _Stopped(TABLE_DOWN, Problem("following an alias takes too long", path[0] if path else key))
         verdict = self._aliases.domains.check(domain)
         if verdict is TABLE_DOWN:
             raise _Stopped(TABLE_DOWN)

@@ -32,7 +32,6 @@ class Directory:
         settings = config.domains
         extension = settings.extension.encode()
         self._sinks = sinks
-        self._clock = clock
         self._complaints = Complaints(report, clock)
         self.domains = LocalDomains(settings.local, config.hostname, self._table(settings.table))
         recipients = self._table(settings.recipients)
@@ -52,7 +51,6 @@ class Directory:
             routing=self._routing,
             complaints=self._complaints,
             sinks=self._sinks,
-            clock=self._clock,
         )
 
     def _table(self, name: str) -> Table | None:

@@ -6,7 +6,6 @@ recipient is its own only target, and nobody asks the routes.
 """
 
 from collections.abc import Callable, Collection, Mapping
-from time import monotonic
 
 from mta.errors import TableDown
 from mta.policy.aliases import Aliases
@@ -22,10 +21,6 @@ from mta.tables.key import recipient_keys
 
 REPORT_S = 60.0
 """The same problem of the same address is told once in so many seconds: clients choose how often it is met."""
-
-EXPANSION_S = 60.0
-"""A recipient is put off when what it comes to is not known by then, give or take one question to a table. Clients wait
-five minutes for an answer to RCPT (RFC 5321 section 4.5.3.2.3), and each question to a table has an end of its own."""
 
 REPORTS_KEPT = 1000
 """Problems that are remembered for that, at most; with more, some are told again."""
@@ -109,7 +104,7 @@ def _with_copies(address: bytes, rule: Rule, via: str) -> list[Target]:
 class Recipients:
     """The recipients of one listener. Holds nothing of any session."""
 
-    __slots__ = ("_aliases", "_chain", "_clock", "_complaints", "_listener", "_routing", "_sinks", "expands")
+    __slots__ = ("_aliases", "_chain", "_complaints", "_listener", "_routing", "_sinks", "expands")
 
     def __init__(
         self,
@@ -120,10 +115,9 @@ class Recipients:
         routing: Routing | None = None,
         complaints: Complaints | None = None,
         sinks: Sinks | None = None,
-        clock: Callable[[], float] = monotonic,
     ) -> None:
         """`listener` is its address, as routes name it. Without `routing` nobody needs to know transports at RCPT.
-        `sinks` says which of them have too much mail waiting; `clock` gives monotonic seconds.
+        `sinks` says which of them have too much mail waiting.
 
         `expands` is whether a recipient may come to anything but itself. Who has `aliases` has the others, too.
         """
@@ -133,14 +127,12 @@ class Recipients:
         self._routing = routing
         self._complaints = complaints
         self._sinks = sinks
-        self._clock = clock
         self.expands = aliases is not None or routing is not None
 
     def expand(self, event: Recipient, sender: bytes) -> Reply | tuple[Target, ...]:
         """The targets of a recipient, at least one; or the reply that refuses it. Waits where tables are asked."""
-        deadline_at = self._clock() + EXPANSION_S if self.expands else 0.0
         if self._aliases is not None:
-            addresses = self._follow(self._aliases, event, deadline_at)
+            addresses = self._follow(self._aliases, event)
         else:
             addresses = self._chain.recipient(event.local, event.domain).reply or (self.address(event),)
         if isinstance(addresses, Reply):
@@ -152,8 +144,6 @@ class Recipients:
             found = self._routing.targets(address, sender, self._listener)
             if isinstance(found, Reply):
                 return found
-            if self._clock() > deadline_at:
-                return replies.R451_TABLE_DOWN
             targets += found
         if self._sinks is not None and any(self._sinks.is_full(target.transport) for target in targets):
             return replies.R451_SINK_FULL
@@ -163,12 +153,12 @@ class Recipients:
         """The address of a recipient as it is kept in the envelope."""
         return event.local + b"@" + event.domain if event.domain else self._chain.postmaster
 
-    def _follow(self, aliases: Aliases, event: Recipient, deadline_at: float) -> Reply | tuple[bytes, ...]:
+    def _follow(self, aliases: Aliases, event: Recipient) -> Reply | tuple[bytes, ...]:
         verdict = aliases.domains.check(event.domain)
         if verdict.reply is not None:
             return verdict.reply
         local, _, domain = self.address(event).rpartition(b"@")
-        expansion = aliases.expand(local, domain, lambda: self._clock() > deadline_at)
+        expansion = aliases.expand(local, domain)
         for problem in expansion.problems:
             assert self._complaints is not None
             self._complaints.tell(problem.words, problem.address)

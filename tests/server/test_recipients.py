@@ -1,6 +1,5 @@
 """Recipients at RCPT: which transport takes them, copies, tables of routes, and what is refused for want of a route."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,10 +26,8 @@ class Table:
 
     def __init__(self, entries: dict[bytes, bytes | None]) -> None:
         self._entries = entries
-        self.asked: Callable[[], None] = lambda: None
 
     def get(self, key: bytes) -> bytes | None:
-        self.asked()
         value = self._entries.get(key, b"")
         if value is None:
             raise TableDown("is burning")
@@ -47,18 +44,11 @@ class Bench:
         chain = Chain(domains, bare_newlines="keep", hops=40, header_bytes=4096)
         complaints = Complaints(self._report, lambda: self.now)
         asked = Routing(routing.Router(routes), ["store", "out", "archive", "vault"], tables, complaints, b"+")
-        self.aliases = Table(aliases or {})
-        found = None if aliases is None else Aliases(self.aliases, domains, extension=b"+")
-        self.recipients = Recipients(
-            *(chain, "in:25"), aliases=found, routing=asked, complaints=complaints, clock=lambda: self.now
-        )
+        found = None if aliases is None else Aliases(Table(aliases), domains, extension=b"+")
+        self.recipients = Recipients(chain, "in:25", aliases=found, routing=asked, complaints=complaints)
 
     def _report(self, words: str, **fields: object) -> None:
         self.told.append((words, fields.get("recipient")))
-
-    def pass_time(self) -> None:
-        """What a slow table does with each question."""
-        self.now += 50.0
 
     def expand(self, event: Recipient = JOE, sender: bytes = b"jim@example.com") -> object:
         return self.recipients.expand(event, sender)
@@ -91,24 +81,6 @@ def test_no_route() -> None:
     bench.now += module.REPORT_S
     bench.expand()
     assert len(bench.told) == 2
-
-
-def test_slow_aliases_come_to_an_end() -> None:
-    """Each answer is in time, all of them together are not."""
-    bench = Bench(STORE, aliases={b"joe@example.org": b"jim@example.org", b"jim@example.org": b"jack@example.org"})
-    bench.aliases.asked = bench.pass_time
-    assert bench.expand() is replies.R451_TABLE_DOWN
-    assert bench.told == [("following an alias takes too long", b"joe@example.org")]
-
-
-def test_slow_routes_come_to_an_end() -> None:
-    where = Table({b"joe@example.org": b"vault", b"jim@example.org": b"vault"})
-    bench = Bench(
-        Route(["*"], table="where"), aliases={b"joe@example.org": b"joe@example.org jim@example.org"}, where=where
-    )
-    assert [target.transport for target in bench.expand()] == ["vault", "vault"]  # type: ignore[attr-defined]
-    where.asked = bench.pass_time
-    assert bench.expand() is replies.R451_TABLE_DOWN
 
 
 def test_complaints_are_bounded() -> None:
