@@ -39,32 +39,24 @@ def test_tables_are_not_asked_for_ever(bench: Any, greeted: Any, monkeypatch: py
 
 
 class Slow:
-    """A table of aliases that answers each question in time: a long way from one to the next."""
-
-    def __init__(self) -> None:
-        self.asked = 0
+    """A table of aliases that answers the first question, and not the second."""
 
     def get(self, key: bytes) -> bytes | None:
-        self.asked += 1
-        gevent.sleep(0.005)
-        return b",".join(b"u%d@example.org" % number for number in range(500)) if key.startswith(b"all@") else None
+        if key != b"all@example.org":
+            Event().wait()
+        return b"joe@example.org"
 
 
-def test_answers_that_are_in_time_each_come_to_an_end(
-    bench: Any, greeted: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "QUESTIONS_S", 0.05)
+def test_aliases_are_not_followed_for_ever(bench: Any, greeted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUESTIONS_S", 0.01)
     peer = greeted()
     door = peer.connection._door
-    table = Slow()
-    aliases = Aliases(table, LocalDomains(["example.org"], "mx.example.org"))
+    aliases = Aliases(Slow(), LocalDomains(["example.org"], "mx.example.org"))
     complaints = Complaints(lambda *_, **__: None, float)
     routing = Routing(Router([Route(["*"], "store")]), ["store"], {}, complaints)
     door.recipients = Recipients(door.chain, "in", aliases=aliases, routing=routing, complaints=complaints)
     assert peer.ask(b"MAIL FROM:<a@example.com>").startswith(b"250 ")
     assert peer.ask(b"RCPT TO:<all@example.org>").startswith(b"451 4.4.3 ")
-    assert 1 < table.asked < 100
-    assert peer.ask(b"RCPT TO:<joe@example.org>").startswith(b"250 ")
     module.log.flush()
     (told,) = [line for line in (bench.root.parent / "log").read_text().splitlines() if "event=problem" in line]
     assert "recipient=all@example.org" in told
