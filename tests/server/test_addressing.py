@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import gevent
 import pytest
 from gevent.event import Event
 
