@@ -25,7 +25,7 @@ _WORDS = {
     "connect": "{client} on {listener}",
     "tls": "{version} {cipher}, name {server_name}, client's certificate {fingerprint}, verified {verified}",
     "tls_failed": "{reason}",
-    "refused": "at {stage}, from <{sender}> to <{to}>: {reply}",
+    "refused": "at {stage} {to}, from <{sender}>: {reply}",
     "queued": "from <{sender}>, recipients {recipients}, bytes {size_bytes}, {seconds} s after MAIL",
     "delivered": "to <{to}> by {transport} {relay}, {delay_s} s after arrival: {text}",
     "deferred": "to <{to}> by {transport} {relay}, {delay_s} s after arrival: {code} {text}",

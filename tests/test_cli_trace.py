@@ -29,7 +29,7 @@ def write_log(path: Path, style: str) -> None:
     facts = TlsFacts("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256, "mx.example.org", "", False, False)
     log.tls("abc.1", "192.0.2.7:57178", facts)
     log.refused(
-        "abc.1", "", "192.0.2.7:57178", "RCPT", b"550 5.1.1 who?\r\n", "user", b"me@example.net", b"x@b.example"
+        "abc.1", "", "192.0.2.7:57178", "RCPT", b"550 5.1.1 who?\r\n", "user", b"me@example.net", b"TO:<x@b.example>"
     )
     log.queued("5a1", "abc.1", "192.0.2.7:57178", b"me@example.net", 2, 2814, 0.005)
     log.queued("5a2", "abc.1", "192.0.2.7:57178", b"me@example.net", 1, 10, 0.005)
@@ -115,6 +115,7 @@ def test_the_command(file: Path, tmp_path: Path) -> None:
     lines = done.stdout.decode().splitlines()
     assert (done.returncode, len(lines)) == (0, 9)
     assert "192.0.2.7:57178 on 0.0.0.0:25" in lines[0]
+    assert "at RCPT TO:<x@b.example>, from <me@example.net>: 550 5.1.1 who?" in lines[2]
     assert "\x1b" not in done.stdout.decode()
     (first, *_) = trace("5a1", "--json").stdout.splitlines()
     assert json.loads(first)["event"] == "connect"

@@ -148,7 +148,9 @@ class Bounces:
         notes = [self._tell_failure(original, failed, now_wall)] if failed else []
         if row.sender and self._has_route(row.sender):
             delivered = [one for one in row.detail.recipients if one.status == DELIVERED and original.asks_success(one)]
-            late = [one for one in _left(row) if original.wants(one, "DELAY")] if self._is_late(row, now_wall) else []
+            is_late = self._is_late(row, now_wall)
+            concerned = [one for one in _left(row) if is_late and not is_copy(one.via)]
+            late = [one for one in concerned if original.wants(one, "DELAY")]
             if delivered:
                 notes.append(self._report(original, Kind.SUCCESS, row.sender, delivered, now_wall))
             if late:

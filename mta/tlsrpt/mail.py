@@ -6,6 +6,8 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
+LINE_BYTES = 998  # RFC 5322 section 2.1.1
+
 TEXT = """\
 This is an aggregate report of TLS sessions from {hostname} with hosts that take
 mail for {domain}, as its record at _smtp._tls.{domain} asks for.
@@ -52,5 +54,5 @@ def message(
     made.add_attachment(data, "application", "tlsrpt+gzip", filename=file_name)
     made.set_type("multipart/report")
     made.set_param("report-type", "tlsrpt")
-    # Whole lines: what has no blank to be folded at would be encoded, names and ids too.
-    return made.as_bytes(policy=SMTP.clone(max_line_length=None))
+    # Lines as long as they may be: what has no blank to be folded at would be encoded, names and ids too.
+    return made.as_bytes(policy=SMTP.clone(max_line_length=LINE_BYTES))

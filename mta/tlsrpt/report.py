@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 EVENT = "tls_result"
 SUCCESS = "success"
 KINDS = ("sts", "tlsa", "no-policy-found")
+POLICIES = 100  # of one domain, which may have another one for each session; further ones are told of by kind alone
 DETAILS = 1000  # kinds of failures in one policy, by host, address and reason; further ones are told without those
 REASON_CHARACTERS = 200
 NAME_CHARACTERS = 100  # of each of the two names in the name of a file
@@ -69,7 +70,10 @@ class Day:
         if not _DOMAIN.fullmatch(domain) or kind not in KINDS or not result:
             return
         policy = _Policy(kind, text.get("policy_domain", ""), text.get("policy_text", ""), text.get("patterns", ""))
-        counts = self._domains.setdefault(domain, {}).setdefault(policy, _Counts())
+        policies = self._domains.setdefault(domain, {})
+        if policy not in policies and len(policies) >= POLICIES:
+            policy = _Policy(kind, domain, "", "")
+        counts = policies.setdefault(policy, _Counts())
         if result == SUCCESS:
             counts.successful += 1
             return

@@ -460,3 +460,15 @@ def test_templates_of_ones_own(tmp_path: Path, sender: Sender) -> None:
         (message,) = Inbox(queue).work()
         assert message["Subject"] == "=?utf-8?q?Zur=C3=BCck?="
         assert "Leider nicht: <joe@relay.example>:" in message.get_payload(0).get_payload()
+
+
+def test_a_delay_names_no_copy(tmp_path: Path, sender: Sender) -> None:
+    """Nor where the message cannot be read any more, in which it stands that nobody is to be told of copies."""
+    with bench(tmp_path, bounces=TELL, delay_warning_s=1000.0) as queue:
+        sender.send(b"a@relay.example", b"b@relay.example", sender=ME, body=BODY, via=("", "&relay"))
+        sender.commit()
+        inbox = Inbox(queue)
+        assert inbox.work(deferred) == []
+        queue.wait(2000)
+        (message,) = inbox.work(deferred)
+        assert [str(one["Final-Recipient"]) for one in recipients(message)] == ["rfc822; a@relay.example"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.tlsrpt import mail
-from mta.tlsrpt.report import DETAILS, Day, Reporter, compressed
+from mta.tlsrpt.report import DETAILS, POLICIES, Day, Reporter, compressed
 
 DAY = date(2026, 5, 4)
 US = Reporter("mx.example.net", "tls@example.net")
@@ -126,6 +126,22 @@ def test_kinds_of_failures_are_bounded() -> None:
     assert policy["failure-details"][0] == {"result-type": "validation-failure", "failed-session-count": DETAILS}
 
 
+def test_policies_of_a_domain_are_bounded() -> None:
+    """A domain may have another one at each session."""
+    day = Day(DAY)
+    for number in range(2 * POLICIES):
+        day.add(record("success", policy_text=f"version: STSv1;mode: enforce;max_age: {number}"))
+        day.add(record("success", policy="tlsa", policy_domain=f"mx{number}.example.org", policy_text="3 1 1 ab"))
+    policies = day.report("example.org", US)["policies"]
+    assert len(policies) <= POLICIES + 2
+    assert day.sessions("example.org") == (4 * POLICIES, 0)
+    rest = [one for one in policies if "policy-string" not in one["policy"]]
+    assert [one["policy"] for one in rest] == [
+        {"policy-type": kind, "policy-domain": "example.org"} for kind in ("sts", "tlsa")
+    ]
+    assert sum(one["summary"]["total-successful-session-count"] for one in rest) == 3 * POLICIES
+
+
 texts = st.text(max_size=20)
 
 
@@ -158,6 +174,29 @@ def test_names_of_files() -> None:
     assert day.file_name("example.org", US) == "mx.example.net!example.org!1777852800!1777939199"
     longest = ".".join(["x" * 49] * 5)
     assert len(day.file_name(longest, US)) < 200
+
+
+def test_no_line_of_the_message_is_too_long() -> None:
+    """However many places a domain names: RFC 5322 section 2.1.1."""
+    places = [f"{'x' * 64}@{number}.{'y' * 60}.{'z' * 60}.{'u' * 60}.example.org" for number in range(8)]
+    domain = ".".join(["d" * 62] * 4)
+    text = mail.message(
+        b"",
+        file_name="x.json.gz",
+        report=f"2026-05-04.0123@{domain}",
+        domain=domain,
+        hostname=domain,
+        contact=f"tls@{domain}",
+        recipients=places,
+        day="2026-05-04",
+        sessions=(1, 0),
+        now=datetime(2026, 5, 5, tzinfo=UTC),
+    )
+    assert max(map(len, text.split(b"\r\n"))) <= 998
+    made = email.message_from_bytes(text, policy=email.policy.default)
+    assert made["To"] == ", ".join(places)
+    assert made["Subject"] == f"Report Domain: {domain} Submitter: {domain} Report-ID: <2026-05-04.0123@{domain}>"
+    assert b"=?" not in text
 
 
 def test_the_message() -> None:
