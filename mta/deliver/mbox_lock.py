@@ -39,26 +39,51 @@ class DotLock:
         name = f"{mailbox}.lock"
         while True:
             try:
-                fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE, dir_fd=folder_fd)
+                return cls(name, folder_fd, _made(name, folder_fd))
             except FileExistsError:
                 fd = _left_behind(name, folder_fd, now_wall)
-                if fd == _GONE:
-                    continue
+            if fd != _GONE:
                 return cls(name, folder_fd, fd) if fd >= 0 else None
-            lock = cls(name, folder_fd, fd)
-            try:
-                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)  # nobody locks what does not say yet that it is ours
-                os.write(fd, OURS)
-            except BaseException:
-                lock.release()
-                raise
-            return lock
 
     def release(self) -> None:
         """Let go of it."""
         with suppress(OSError):
             os.unlink(self._name, dir_fd=self._folder_fd)
         os.close(self._fd)
+
+
+def _made(name: str, folder_fd: int) -> int:
+    """A new lock file, locked. Raises `FileExistsError`, and other `OSError` where there can be none.
+
+    It gets its name last: one that does not say yet that it is ours would count as a foreign one, should we be killed.
+    """
+    try:
+        fd = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, MODE, dir_fd=folder_fd)
+    except OSError:  # a file system that has no files without names
+        return _made_at_once(name, folder_fd)
+    try:
+        _claim(fd)
+        os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=folder_fd, follow_symlinks=True)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _made_at_once(name: str, folder_fd: int) -> int:
+    """As `_made`, the other way round."""
+    fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE, dir_fd=folder_fd)
+    try:
+        _claim(fd)
+    except BaseException:
+        DotLock(name, folder_fd, fd).release()
+        raise
+    return fd
+
+
+def _claim(fd: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)  # nobody locks what does not say yet that it is ours
+    os.write(fd, OURS)
 
 
 _GONE = -2  # there is no lock file any more

@@ -242,7 +242,13 @@ def test_dot_lock_that_was_left_behind(tmp_path: Path) -> None:
     assert not lock.exists()
 
 
-def test_dot_lock_of_ours_while_its_owner_lives_and_after(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unnamed", [True, False], ids=["named last", "named first"])
+def test_dot_lock_of_ours_while_its_owner_lives_and_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unnamed: bool
+) -> None:
+    """Also where the file system has no files without names."""
+    if not unnamed:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)  # what older kernels make of it: EISDIR
     folder_fd = open_root(str(tmp_path))
     lock = DotLock.take("joe", folder_fd, 0.0)
     assert lock is not None
@@ -252,6 +258,22 @@ def test_dot_lock_of_ours_while_its_owner_lives_and_after(tmp_path: Path) -> Non
     assert fates(deliver(tmp_path, 2)) == [[(2, "2.0.0")] * 2]
     assert not (tmp_path / "joe.lock").exists()
     os.close(folder_fd)
+
+
+def test_dot_lock_that_has_a_name_is_known_to_be_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever we are killed: one that says nothing yet would be a stranger's, and keep mail out for minutes."""
+    held: list[bytes] = []
+    link = os.link
+
+    def named(source: str, *arguments: object, **more: object) -> None:
+        held.append(Path(source).read_bytes())
+        assert not (tmp_path / "joe.lock").exists()
+        link(source, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(os, "link", named)
+    assert fates(deliver(tmp_path, 1)) == [[(2, "2.0.0")] * 2]
+    assert b"mta\n" in held
+    assert not (tmp_path / "joe.lock").exists()
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link"])
