@@ -159,17 +159,21 @@ class Router:
 
         Addresses are without angle brackets; `sender` and `listener` are empty for what we wrote ourselves.
         """
-        chain = self.chain(recipient, sender, listener)
+        view = self._plain if not self._conditions else self._chosen(sender, listener)
+        chain = view.chain(recipient)
         return chain[-1].transport or None if chain else None
 
     def chain(self, recipient: bytes, sender: bytes = b"", listener: str = "") -> Chain:
         """All that the routes say of a recipient; arguments as for `transport`."""
-        if not self._conditions:
-            return self._plain.chain(recipient)
+        view = self._plain if not self._conditions else self._chosen(sender, listener)
+        return view.chain(recipient)
+
+    def _chosen(self, sender: bytes, listener: str) -> _View:
+        """As `_choose`, which is asked once for all recipients of a message."""
         if self._last_asked != (sender, listener):
             self._last_view = self._choose(sender, listener)
             self._last_asked = (sender, listener)
-        return self._last_view.chain(recipient)
+        return self._last_view
 
     def _choose(self, sender: bytes, listener: str) -> _View:
         """The routes that hold for messages like this one."""

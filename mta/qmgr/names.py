@@ -10,14 +10,16 @@ def text(data: bytes) -> str:
 
 def domain_of(address: bytes) -> bytes:
     """The domain of an address, in small letters; empty where it has none."""
-    return address.rpartition(b"@")[2].lower() if b"@" in address else b""
+    _, at, domain = address.rpartition(b"@")
+    return domain.lower() if at else b""
 
 
 def domain_name(address: bytes) -> str:
     """The domain that a recipient counts for."""
-    return text(domain_of(address))
+    _, at, domain = address.rpartition(b"@")  # not by the functions above: this is asked for each row that is written
+    return domain.lower().decode("utf-8", "backslashreplace") if at else ""
 
 
 def sender_name(sender: bytes) -> str:
     """The domain that a sender's mail counts for."""
-    return text(domain_of(sender)) if sender else NULL_SENDER
+    return domain_name(sender) if sender else NULL_SENDER

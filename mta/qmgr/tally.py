@@ -14,6 +14,7 @@ What a row counts for stands in the row itself (`Mark`), so that it can be taken
 says by then. A row without a mark counts for nothing (`mta.qmgr.recount` gives it one).
 """
 
+import bisect
 import enum
 import math
 import sqlite3
@@ -32,8 +33,8 @@ CREATE TABLE note (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
 PAGE_COUNTS = 2000  # read before the mail may have its turn: 4 ms
 
-_WIDTHS = ((20, 1), (160, 5), (640, 20))  # minutes: below this age, buckets are so wide
-_WIDEST = 60
+_AGES = (20.0, 160.0, 640.0)  # minutes: below each of them,
+_WIDTHS = (1, 5, 20, 60)  # buckets are so wide, and then the last
 
 
 class Kind(enum.IntEnum):
@@ -60,7 +61,7 @@ class Mark(msgspec.Struct, array_like=True, gc=False):
 def bucket(received_wall: float, now_wall: float) -> int:
     """The bucket of a message that came at one time, as its row is written at another."""
     age_minutes = (now_wall - received_wall) / 60.0
-    width = next((width for age, width in _WIDTHS if age_minutes < age), _WIDEST)
+    width = _WIDTHS[bisect.bisect_right(_AGES, age_minutes)]
     return int(received_wall // (60 * width)) * width
 
 
