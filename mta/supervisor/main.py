@@ -146,10 +146,11 @@ class Supervisor:
         """Go on with an order to drain that is new, was changed or taken back; end when it is carried out."""
         if self._phase != "running":
             return
-        if self._orders.look():
+        is_empty = drain.is_on(self._generation.config) and any(one.is_empty for one in self._family.living("qmgr"))
+        if self._orders.look(at_once=is_empty):  # it may have been taken back a moment ago
             self._begin("reloading", self._renewing(self._loaded))
             self._resume()
-        elif drain.is_on(self._generation.config) and any(child.is_empty for child in self._family.living("qmgr")):
+        elif is_empty:
             log.note("drained")
             self._begin("draining", self._draining())
             self._resume()

@@ -20,10 +20,10 @@ class Orders:
         self.order = drain.read(spool)
         self.due_at = clock() + LOOK_S
 
-    def look(self) -> bool:
-        """Whether there is another order than before, or none any more. Looks when it is due."""
+    def look(self, *, at_once: bool = False) -> bool:
+        """Whether there is another order than before, or none any more. Looks when it is due, or `at_once`."""
         now = self._clock()
-        if now < self.due_at:
+        if now < self.due_at and not at_once:
             return False
         self.due_at = now + LOOK_S
         stamp = self._stamp()

@@ -51,6 +51,16 @@ def test_orders(spool: str) -> None:
     assert orders.order is None
 
 
+def test_at_once(spool: str) -> None:
+    """Before a node that is empty ends, it is seen that the order was taken back a moment ago."""
+    drain.write(spool, Order(1.0))
+    orders = Orders(spool, Clock())
+    drain.forget(spool)
+    assert not orders.look()
+    assert orders.look(at_once=True)
+    assert orders.order is None
+
+
 def test_order_from_before(spool: str) -> None:
     drain.write(spool, Order(1.0))
     assert Orders(spool, Clock()).order == Order(1.0)
