@@ -21,6 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from mta import log
+from mta.drain import PEER
 from mta.qmgr.core import COMMIT_OUTCOMES, Core
 from mta.qmgr.filters import Filter, is_empty, matcher
 from mta.qmgr.finding import PAGE_ROWS, Finder, Found, Unread, facts, queue_id
@@ -63,7 +64,7 @@ class Changer:
         core = self._core
         if not ids and not is_all and is_empty(wanted):
             raise Refusal("which messages? Give ids, filters or all")
-        if verb == "move" and transport not in core.transports:
+        if verb == "move" and (transport not in core.transports or transport == PEER):
             raise Refusal(f"there is no transport {transport!r}")
         self._check_health()
         if verb == "retry":

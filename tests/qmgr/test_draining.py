@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from queuetools import Bench, FakeClock, Sender, bench, deferred, delivered, failed
 
-from mta import drain
+from mta import drain, ipc
 from mta.drain import Order
 from mta.qmgr.changing import Changer
 from mta.qmgr.draining import RETRY_S, Draining, is_empty
@@ -100,6 +100,17 @@ def test_to_a_peer(tmp_path: Path) -> None:
         steps(it, what)
         assert told.count == 1
     sender.close()
+
+
+def test_nothing_is_moved_to_the_peer(tmp_path: Path) -> None:
+    """It has no name of ours: everything goes there anyway, copies apart, which it would not take."""
+    sender = Sender(tmp_path)
+    sender.send(b"a@store.example", b"a@store.example", via=("", "&store"))
+    sender.commit()
+    with bench(tmp_path, order=Order(1.0, "peer.example:25")) as it:
+        (reply,) = it.control.answer(ipc.Request("move", {"all": True, "to": drain.PEER}))
+        assert reply.error == "there is no transport '(drain)'"
+        assert sorted(job.transport for job in it.work()) == [drain.PEER, "store"]
 
 
 def test_what_is_not_on_disk_is_left(tmp_path: Path) -> None:
