@@ -63,7 +63,7 @@ CASES = (
     Case(
         "lmtp",
         "connections reused, over LMTP to Dovecot",
-        SmtpSource(20, 4 * KIB, True),
+        SmtpSource(20, 4 * KIB, True, numbered=True),
         "lmtp",
         2_000,
         8_000,

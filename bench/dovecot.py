@@ -8,7 +8,7 @@ from tests.support.dovecot import Dovecot
 from tests.support.server import HOST
 
 SETTINGS = """\
-mail_location = maildir:{folder}/mail/%n
+mail_location = maildir:{folder}/mail/%2.64Hn
 first_valid_uid = 1
 first_valid_gid = 1
 default_vsz_limit = 0
@@ -30,14 +30,18 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={folder}/mail/%n allow_all_users=yes
+  args = uid={uid} gid={gid} home={folder}/mail/%2.64Hn allow_all_users=yes
 }}
 """
 PROCESSES = 30  # either side opens 20 connections to one destination by default
 
 
 class MailStore(Dovecot):
-    """Takes mail for anybody over LMTP. Its processes live as long as it does, so that their CPU can be told."""
+    """Takes mail for anybody over LMTP, into 64 mailboxes by a hash of the name.
+
+    With a single one its lock is what is measured. Its processes live as long as it does, so that their CPU can be
+    told.
+    """
 
     def __init__(self, parent: Path) -> None:
         super().__init__(parent=parent)

@@ -36,11 +36,15 @@ class Load(Protocol):
 
 @dataclass(frozen=True)
 class SmtpSource:
-    """What smtp-source can send: one recipient, a command at a time, no TLS."""
+    """What smtp-source can send: one recipient, a command at a time, no TLS.
+
+    With `numbered`, each message is for another local part.
+    """
 
     sessions: int
     message_bytes: int
     reuse_connections: bool
+    numbered: bool = False
     processes: int = 1
     starttls: bool = False
 
@@ -48,7 +52,8 @@ class SmtpSource:
         """The program's command line."""
         counts = ["-s", str(self.sessions), "-m", str(messages), "-l", str(self.message_bytes)]
         reuse = ["-d"] if self.reuse_connections else []
-        return [SMTP_SOURCE, *counts, *reuse, "-f", "sender@example.com", "-t", "user@example.org", address]
+        number = ["-N"] if self.numbered else []
+        return [SMTP_SOURCE, *counts, *reuse, *number, "-f", "sender@example.com", "-t", "user@example.org", address]
 
 
 @dataclass(frozen=True, kw_only=True)
