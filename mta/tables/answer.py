@@ -1,4 +1,4 @@
-"""What a server may say, and how several values become one."""
+"""What a server may say, how long a value may be, and how several become one."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from mta.errors import TableDown
 
 VALUES = 1000
 VALUE_BYTES = 65536
+TOO_LONG = f"a value of more than {VALUE_BYTES} bytes"
 SHOWN_CHARACTERS = 300
 
 
@@ -18,9 +19,13 @@ def joined(values: Sequence[bytes]) -> bytes | None:
         return None
     if len(values) > VALUES:
         raise TableDown(f"more than {VALUES} values", of_key=True)
-    value = b",".join(filter(None, values))
+    return checked(b",".join(filter(None, values)))
+
+
+def checked(value: bytes) -> bytes:
+    """A value as it is; raises `TableDown` where it is longer than any is believed to be."""
     if len(value) > VALUE_BYTES:
-        raise TableDown(f"a value of more than {VALUE_BYTES} bytes", of_key=True)
+        raise TableDown(TOO_LONG, of_key=True)
     return value
 
 

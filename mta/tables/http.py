@@ -16,10 +16,10 @@ from gevent.ssl import SSLContext
 from mta import pem
 from mta.endpoint import is_ipv6, parse_url
 from mta.errors import TableDown
+from mta.tables.answer import TOO_LONG, VALUE_BYTES
 from mta.tables.exchange import BadReply, Exchange
 from mta.tables.password import read_password
 
-VALUE_BYTES = 65536  # of a body that has a value
 HEAD_BYTES = 32768
 REPLY_BYTES = 262144  # with what is not read: interim replies, pages for people that say what is wrong
 SHOWN_CHARACTERS = 200
@@ -77,7 +77,7 @@ class ReplyReader:
         if self.status == 200:
             self.body += data
             if len(self.body) > VALUE_BYTES:
-                raise BadReply(f"a value of more than {VALUE_BYTES} bytes")
+                raise BadReply(TOO_LONG)
 
     def _ends(self) -> bool:
         if self._connection.trailing_data[0]:

@@ -22,12 +22,11 @@ import weakref
 
 import lmdb
 
-from mta.errors import TableDown
+from mta.tables.answer import VALUE_BYTES, checked
 
 KEY_BYTES = 511
 """Longest key of LMDB as it is built everywhere, the NUL included."""
 
-VALUE_BYTES = 65536
 MAP_BYTES = 67_108_864  # at least; one that is full is made anew, so that a database can grow where it is
 TAIL_PAGES = 16
 """So many of the last pages may be missing: LMDB does not write what one transaction both took and gave back."""
@@ -83,9 +82,7 @@ class Database:
         except (OSError, lmdb.Error) as error:
             self.close()
             raise OSError(0, _words(error)) from None
-        if found is not None and len(found) > VALUE_BYTES:
-            raise TableDown(f"a value of more than {VALUE_BYTES} bytes")
-        return found
+        return None if found is None else checked(found)
 
     @property
     def is_closed(self) -> bool:

@@ -1,9 +1,9 @@
 """GET and HGET of a Redis server, in its protocol RESP2: requests are arrays of strings, replies begin with a mark."""
 
 from mta.errors import TableDown
+from mta.tables.answer import TOO_LONG, VALUE_BYTES
 from mta.tables.exchange import BadReply, Exchange
 
-VALUE_BYTES = 65536
 LINE_BYTES = 512  # longest first line of a reply: a length, or what went wrong
 SHOWN_CHARACTERS = 200
 
@@ -43,7 +43,7 @@ class StringReader:
         else:
             raise BadReply("no reply to GET")
         if length > VALUE_BYTES:
-            raise BadReply(f"a value of more than {VALUE_BYTES} bytes")
+            raise BadReply(TOO_LONG)
         if length < 0:
             return self._ends(rest, b"")
         if len(rest) < length + 2:

@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import quote
 
 from mta.errors import TableDown
+from mta.tables.answer import checked
 from mta.tables.threaded import Gone
 
 THREADS = 4
 STEPS = 1000  # of SQLite's machine, between two looks at the clock: some tens of microseconds
 GRACE_S = 1.0  # for a disk that does not answer, beyond the time that SQLite itself keeps
-VALUE_BYTES = 65536
 
 Identity = tuple[int, int]
 
@@ -97,7 +97,4 @@ def _parameter(key: bytes) -> str | bytes:
 def _value(value: Any) -> bytes | None:
     if value is None:
         return None
-    data = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-    if len(data) > VALUE_BYTES:
-        raise TableDown(f"a value of more than {VALUE_BYTES} bytes", of_key=True)
-    return data
+    return checked(value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape"))

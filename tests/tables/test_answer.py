@@ -3,7 +3,7 @@
 import pytest
 
 from mta.errors import TableDown
-from mta.tables.answer import SHOWN_CHARACTERS, VALUE_BYTES, VALUES, joined, without_secret
+from mta.tables.answer import SHOWN_CHARACTERS, VALUE_BYTES, VALUES, checked, joined, without_secret
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,13 @@ def test_joined(values: list[bytes], value: bytes | None) -> None:
 def test_too_much(values: list[bytes], reason: str) -> None:
     with pytest.raises(TableDown, match=reason):
         joined(values)
+
+
+def test_a_value_of_its_own() -> None:
+    assert checked(b"x" * VALUE_BYTES) == b"x" * VALUE_BYTES
+    with pytest.raises(TableDown, match="a value of more than 65536 bytes") as caught:
+        checked(b"x" * (VALUE_BYTES + 1))
+    assert caught.value.of_key
 
 
 def test_words() -> None:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.errors import TableDown
+from mta.tables.answer import VALUE_BYTES
 from mta.tables.exchange import BadReply
-from mta.tables.http import HEAD_BYTES, REPLY_BYTES, VALUE_BYTES, HttpTable, ReplyReader
+from mta.tables.http import HEAD_BYTES, REPLY_BYTES, HttpTable, ReplyReader
 from tests.support.certificates import Authority, Pair
 from tests.support.tableserver import RESET, Answer, TableServer
 

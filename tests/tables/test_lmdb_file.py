@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mta.errors import TableDown
-from mta.tables.lmdb_file import VALUE_BYTES, Database, Locked, check_file, open_database
+from mta.tables.answer import VALUE_BYTES
+from mta.tables.lmdb_file import Database, Locked, check_file, open_database
 
 EXCLUSIVE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 NOBODY = 65534

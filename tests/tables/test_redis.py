@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mta.errors import TableDown
+from mta.tables.answer import VALUE_BYTES
 from mta.tables.exchange import BadReply, Exchange
-from mta.tables.redis import VALUE_BYTES, RedisTable, StringReader, request
+from mta.tables.redis import RedisTable, StringReader, request
 from tests.support.tableserver import TableServer
 
 VALUES = {
