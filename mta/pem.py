@@ -87,6 +87,20 @@ def load_authorities(context: ssl.SSLContext, certificates: bytes) -> None:
             raise PemError("holds no certificate in PEM form") from None
 
 
+def trust(context: ssl.SSLContext, authorities: str) -> None:
+    """Have a client's context verify against a PEM file, or with no name of one the system's authorities.
+
+    Blocks on reading; raises `PemError`, with the name.
+    """
+    try:
+        if authorities:
+            context.load_verify_locations(authorities)
+        else:
+            context.load_default_certs()
+    except OSError as error:  # what OpenSSL says is one, too
+        raise PemError(f"{authorities}: {error.strerror or error}") from None
+
+
 def reason(error: ssl.SSLError) -> str:
     """OpenSSL's word for what went wrong, in lower case: `no_shared_cipher`."""
     return (error.reason or "unknown").lower().replace(" ", "_")

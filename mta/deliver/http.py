@@ -181,6 +181,7 @@ def _key(file: str) -> bytes:
 
 
 def _context(file: str) -> ssl.SSLContext:
+    """A context on Python's own terms for HTTPS, which get stricter with its versions."""
     try:
         context = ssl.create_default_context(cafile=file or None)
     except OSError as error:

@@ -57,12 +57,9 @@ def make_context(authorities: str) -> ssl.SSLContext:
     context.minimum_version = stdlib.TLSVersion.TLSv1_2
     context.hostname_checks_common_name = False
     try:
-        if authorities:
-            context.load_verify_locations(authorities)
-        else:
-            context.load_default_certs()
-    except OSError as error:
-        raise ConfigError([f"tls_ca {authorities}: {error.strerror or error}"]) from None
+        pem.trust(context, authorities)
+    except pem.PemError as error:
+        raise ConfigError([f"tls_ca {error}"]) from None
     return context
 
 

@@ -198,12 +198,9 @@ def make_context(level: Level, authorities: str) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     try:
-        if authorities:
-            context.load_verify_locations(authorities)
-        else:
-            context.load_default_certs()
-    except OSError as error:  # what OpenSSL says is one, too
-        raise ConfigError([f"tls_ca {authorities}: {error.strerror or error}"]) from None
+        pem.trust(context, authorities)
+    except pem.PemError as error:
+        raise ConfigError([f"tls_ca {error}"]) from None
     return context
 
 

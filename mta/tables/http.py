@@ -94,14 +94,16 @@ class HttpTable:
         self._url = parse_url(url)
         self._before, _, self._behind = self._url.target.partition(PLACEHOLDER)
         self._key_file = key_file
-        self._tls_ca = tls_ca
         self._context: SSLContext | None = None
         self._fault = ""
         if self._url.is_tls:
+            self._context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self._context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996 section 3
+            self._context.set_alpn_protocols(["http/1.1"])
             try:
-                self._context = _context(tls_ca)
-            except OSError as error:
-                self._fault = f"{tls_ca}: {error.strerror or error}"
+                pem.trust(self._context, tls_ca)
+            except pem.PemError as error:
+                self._fault = str(error)
         host = f"[{self._url.host}]" if is_ipv6(self._url.host) else self._url.host
         wrap = None if self._context is None else self._wrapped
         self._exchange = Exchange(f"{host}:{self._url.port}", timeout_s, connections, wrap=wrap)
@@ -146,14 +148,3 @@ class HttpTable:
             return self._context.wrap_socket(connection, server_hostname=self._url.host)  # type: ignore[arg-type]
         except ssl.SSLError as error:
             raise OSError(0, f"TLS: {pem.why(error)}") from None
-
-
-def _context(authorities: str) -> SSLContext:
-    context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # RFC 8996 section 3
-    context.set_alpn_protocols(["http/1.1"])
-    if authorities:
-        context.load_verify_locations(authorities)
-    else:
-        context.load_default_certs()
-    return context

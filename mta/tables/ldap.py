@@ -176,6 +176,7 @@ class _VerifiedTls(Tls):
     def __init__(self, ca: str, watch: Callable[[int], None]) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
         self.failure = ""  # why it did not work, which the library wraps more than once
+        # On Python's own terms, which get stricter with its versions.
         self._context = ssl.create_default_context(cafile=ca or None)
         self._watch = watch
 
