@@ -6,13 +6,13 @@ from functools import partial
 from mta.config import Config, Listen
 from mta.config_access import used
 from mta.dns.stub import Resolver
-from mta.policy.access import Access, AccessTable, Table
+from mta.policy.access import Access, AccessTable
 from mta.policy.sender import SenderDomain
 from mta.server.senders import SenderDomains
 from mta.smtp.actions import Stage
 from mta.smtp.address import parse_domain
 from mta.tables.access_keys import keys_of
-from mta.tables.book import open_table
+from mta.tables.book import Book
 
 REPORT_S = 60.0
 """That a table has a value which is no action is told once in so many seconds: clients choose how often it is met."""
@@ -40,6 +40,7 @@ class AccessBook:
     def __init__(
         self,
         config: Config,
+        book: Book,
         make_resolver: Callable[[], Resolver],
         *,
         report: Callable[..., None],
@@ -47,9 +48,7 @@ class AccessBook:
     ) -> None:
         """`report` is `mta.log.problem`; `clock` gives monotonic seconds."""
         self._config = config
-        self._report = report
-        self._clock = clock
-        self._opened: dict[str, Table] = {}
+        self._book = book
         self._senders = SenderDomains(make_resolver)
         self._reporter = Reporter(report, clock)
 
@@ -69,9 +68,5 @@ class AccessBook:
         return Access(tables, domain.check)
 
     def _table(self, stage: Stage, name: str) -> AccessTable:
-        settings = self._config.table[name]
-        table = self._opened.get(name)
-        if table is None:
-            table = self._opened[name] = open_table(name, settings, self._report, clock=self._clock)
-        keys = keys_of(stage, settings.kind, self._config.domains.extension.encode())
-        return AccessTable(stage, table, keys, partial(self._reporter.tell, name))
+        keys = keys_of(stage, self._config.table[name].kind, self._config.domains.extension.encode())
+        return AccessTable(stage, self._book.table(name), keys, partial(self._reporter.tell, name))

@@ -6,10 +6,10 @@ from mta import routing
 from mta.config import Config
 from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
-from mta.policy.recipient import KnownRecipients, LocalDomains, Table
+from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.server.recipients import Complaints, Recipients, Routing
 from mta.server.sinks import Sinks, limited
-from mta.tables.book import open_table
+from mta.tables.book import Book
 
 
 class Directory:
@@ -21,26 +21,27 @@ class Directory:
     def __init__(
         self,
         config: Config,
+        book: Book,
         report: Callable[..., None],
         clock: Callable[[], float],
         sinks: Sinks | None = None,
     ) -> None:
         """`report` is `mta.log.problem`; `clock` gives monotonic seconds; `sinks` are the transports that are full."""
-        self._config = config
-        self._report = report
-        self._opened: dict[str, Table] = {}
         settings = config.domains
         extension = settings.extension.encode()
         self._sinks = sinks
         self._complaints = Complaints(report, clock)
-        self.domains = LocalDomains(settings.local, config.hostname, self._table(settings.table))
-        recipients = self._table(settings.recipients)
-        self.recipients = KnownRecipients(recipients, extension) if recipients is not None else None
-        aliases = self._table(settings.aliases)
-        self._aliases = Aliases(aliases, self.domains, self.recipients, extension) if aliases is not None else None
-        tables = {route.table: table for route in config.route if (table := self._table(route.table)) is not None}
+        domains = book.table(settings.table) if settings.table else None
+        self.domains = LocalDomains(settings.local, config.hostname, domains)
+        self.recipients: KnownRecipients | None = None
+        if settings.recipients:
+            self.recipients = KnownRecipients(book.table(settings.recipients), extension)
+        self._aliases: Aliases | None = None
+        if settings.aliases:
+            self._aliases = Aliases(book.table(settings.aliases), self.domains, self.recipients, extension)
         self._routing: Routing | None = None
         if needs_routing(config):
+            tables = {route.table: book.table(route.table) for route in config.route if route.table}
             self._routing = Routing(routing.router(config), config.transport, tables, self._complaints, extension)
 
     def make(self, chain: Chain, listener: str) -> Recipients:
@@ -52,14 +53,6 @@ class Directory:
             complaints=self._complaints,
             sinks=self._sinks,
         )
-
-    def _table(self, name: str) -> Table | None:
-        """A table of the configuration, opened once; None for the empty name."""
-        if not name:
-            return None
-        if name not in self._opened:
-            self._opened[name] = open_table(name, self._config.table[name], self._report)
-        return self._opened[name]
 
 
 def needs_routing(config: Config) -> bool:

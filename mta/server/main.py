@@ -34,6 +34,7 @@ from mta.server.sinks import Sinks, limited
 from mta.server.stream import READ, Clock, Draining
 from mta.server.tls import TlsContexts
 from mta.spool.writer import SpoolWriter
+from mta.tables.book import Book
 
 DRAIN_S = 60.0
 """Time for clients to finish what they are sending once we go down; then the connections are cut (the sender tries
@@ -65,8 +66,9 @@ class Worker:
         )
         self._deadlines = Deadlines(self._shared)
         sinks = Sinks(context.sinks_fd, config) if limited(config) else None  # else nobody asks
-        directory = Directory(config, log.problem, monotonic, sinks)
-        access = AccessBook(config, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
+        book = Book(config.table, log.problem, monotonic)
+        directory = Directory(config, book, log.problem, monotonic, sinks)
+        access = AccessBook(config, book, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
         doors = [
             Door(
                 listen,

@@ -1,8 +1,9 @@
 """Tables: a key in, a value or nothing out. Who is known here, what becomes of whom, and who may send.
 
-`book.open_table` makes a table from its settings (`settings.Table`, a [table.NAME] of the configuration). It has one
-method: `get(key)` returns the value, or None where there is none, or raises `mta.errors.TableDown` where nobody knows.
-Who asks must keep these apart: "not there" may refuse a recipient for good, "nobody knows" may only put it off.
+`book.open_table` makes a table from its settings (`settings.Table`, a [table.NAME] of the configuration), `book.Book`
+each of them once. A table has one method: `get(key)` returns the value, or None where there is none, or raises
+`mta.errors.TableDown` where nobody knows. Who asks must keep these apart: "not there" may refuse a recipient for good,
+"nobody knows" may only put it off.
 
 | kind      | file           | what it asks                                                               | cached |
 |-----------|----------------|----------------------------------------------------------------------------|--------|

@@ -1,6 +1,6 @@
 """Tables from their settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from time import monotonic, time
 from typing import Any
@@ -48,6 +48,26 @@ class ReportedTable:
             self._is_told = False
             self._report("a table is there again", table=self._name)
         return value
+
+
+class Book:
+    """The tables of a configuration, each opened once. One for a worker: all who name a table share its connections,
+    its cache, and what is told of it."""
+
+    def __init__(
+        self, settings: Mapping[str, Table], report: Callable[..., None], clock: Callable[[], float] = monotonic
+    ) -> None:
+        """`settings` are those of each [table.NAME], checked; `report` as for `open_table`. Opens nothing yet."""
+        self._settings = settings
+        self._report = report
+        self._clock = clock
+        self._opened: dict[str, ReportedTable] = {}
+
+    def table(self, name: str) -> ReportedTable:
+        """The table [table.`name`]. Blocks on reading the table's file, where it has one that is not open yet."""
+        if name not in self._opened:
+            self._opened[name] = open_table(name, self._settings[name], self._report, clock=self._clock)
+        return self._opened[name]
 
 
 def open_table(

@@ -5,10 +5,19 @@ from mta.config_access import Access
 from mta.dns.stub import Resolver
 from mta.policy.verdict import ACCEPT
 from mta.server.access import AccessBook
+from mta.server.directory import Directory
+from mta.tables.book import Book
+from mta.tables.settings import Table
+from mta.tables.socketmap import netstring
+from tests.support.tableserver import TableServer
 
 
 def no_resolver() -> Resolver:
     raise AssertionError("the DNS is asked")
+
+
+def ignore(words: str, **fields: object) -> None:
+    """Nobody reads it."""
 
 
 def test_our_own_domains_are_not_looked_up() -> None:
@@ -16,7 +25,24 @@ def test_our_own_domains_are_not_looked_up() -> None:
     listen = Listen("127.0.0.1:25", access=Access(sender_unknown="refuse", sender_null_mx="refuse"))
     local = ["Example.ORG", "bücher.example"]
     config = Config("mx.example.org", "spool", [listen], Domains(local), {}, [])
-    access = AccessBook(config, no_resolver, report=lambda *_, **__: None, clock=float).access(listen)
+    access = AccessBook(config, Book({}, ignore), no_resolver, report=ignore, clock=float).access(listen)
     for sender in (b"joe@example.org", b"joe@xn--bcher-kva.example", "joe@bücher.example".encode()):
         visit = access.begin(client=b"192.0.2.1", helo=b"client.example", sender=sender)
         assert visit.recipient(b"ann", b"example.org") is ACCEPT
+
+
+def test_a_table_of_recipients_that_gives_access_too_is_opened_once() -> None:
+    """So that it has one cache, and nobody is asked twice."""
+    with TableServer(lambda _data: netstring(b"OK REJECT")) as server:
+        listen = Listen("127.0.0.1:25", access=Access(recipient="users"))
+        users = Table("socketmap", host=server.host, map="users")
+        domains = Domains(["example.org"], recipients="users")
+        config = Config("mx.example.org", "spool", [listen], domains, {}, [], table={"users": users})
+        book = Book(config.table, ignore)
+        known = Directory(config, book, ignore, float).recipients
+        access = AccessBook(config, book, no_resolver, report=ignore, clock=float).access(listen)
+        assert known is not None
+        assert known.check(b"joe", b"example.org") is ACCEPT
+        visit = access.begin(client=b"192.0.2.1", helo=b"client.example", sender=b"")
+        assert visit.recipient(b"joe", b"example.org").reply is not None
+        assert len(server.asked) == 1

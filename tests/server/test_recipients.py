@@ -16,6 +16,7 @@ from mta.server.recipients import Complaints, Recipients, Routing
 from mta.smtp import replies
 from mta.smtp.events import Recipient
 from mta.smtp.transaction import Target
+from mta.tables.book import Book
 from mta.tables.settings import Table as Settings
 
 JOE = Recipient(b"Joe", b"example.org")
@@ -150,8 +151,16 @@ def config(domains: Domains, *routes: Route, **tables: Settings) -> Config:
     return Config("mx.example.org", "spool", [Listen("127.0.0.1:25")], domains, transports, list(routes), table=tables)
 
 
+def ignore(words: str, **fields: object) -> None:
+    """Nobody reads it."""
+
+
+def make_directory(config: Config) -> Directory:
+    return Directory(config, Book(config.table, ignore), ignore, lambda: 0.0)
+
+
 def expand(config: Config, event: Recipient) -> object:
-    directory = Directory(config, lambda words, **fields: None, lambda: 0.0)
+    directory = make_directory(config)
     chain = Chain(directory.domains, bare_newlines="keep", hops=40, header_bytes=4096, recipients=directory.recipients)
     return directory.make(chain, "in:25").expand(event, b"")
 
@@ -198,6 +207,6 @@ def test_domains_nobody_knows() -> None:
     ],
 )
 def test_only_what_is_configured_costs(domains: Domains, route: Route, expands: bool) -> None:
-    directory = Directory(config(domains, route, t=Settings("inline")), lambda words, **fields: None, lambda: 0.0)
+    directory = make_directory(config(domains, route, t=Settings("inline")))
     chain = Chain(directory.domains, bare_newlines="keep", hops=40, header_bytes=4096)
     assert directory.make(chain, "in:25").expands is expands

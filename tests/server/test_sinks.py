@@ -12,6 +12,11 @@ from mta.server.sinks import Sinks
 from mta.sinks_file import Writer
 from mta.smtp import replies
 from mta.smtp.events import Recipient
+from mta.tables.book import Book
+
+
+def ignore(words: str, **fields: object) -> None:
+    """Nobody reads it."""
 
 
 def make_config(limit: int = 10, **routes: str) -> Config:
@@ -37,7 +42,7 @@ def test_recipients_of_a_full_transport_are_put_off(full: tuple[str, ...]) -> No
     config = make_config()
     fd = sinks_file.create()
     sinks = Sinks(fd, config)
-    directory = Directory(config, lambda *_, **__: None, lambda: 0.0, sinks)
+    directory = Directory(config, Book({}, ignore), ignore, lambda: 0.0, sinks)
     chain = Chain(directory.domains, bare_newlines="keep", hops=40, header_bytes=4096)
     recipients = directory.make(chain, "127.0.0.1:25")
     Writer(fd).write(full)

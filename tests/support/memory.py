@@ -29,6 +29,7 @@ from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sen
 from mta.smtp.proxy import ProxyError, ProxyHeader
 from mta.smtp.session import Session
 from mta.smtp.transaction import Target, Transaction
+from mta.tables.book import Book
 from mta.tables.settings import Table
 
 # The bounds that dialogues are written for; the real server in their tests is configured with the same.
@@ -92,14 +93,14 @@ def door(
     config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [], table=tables)
     domains = domains or LocalDomains(local, HOSTNAME)
     recipients = KnownRecipients(_Table(known), b"+") if known else None
-    book = AccessBook(config, _no_resolver, report=_no_report, clock=float)
+    book = Book(tables, _no_report, float)
     return Door(
         listen,
         config,
         domains,
         has_tls=True,
         recipients=recipients,
-        access=book.access(listen),
+        access=AccessBook(config, book, _no_resolver, report=_no_report, clock=float).access(listen),
         make_recipients=partial(_recipients, domains, recipients, aliases) if aliases else Recipients,
     )
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from mta.errors import TableDown
-from mta.tables.book import REPORT_S, ReportedTable, open_table
+from mta.tables.book import REPORT_S, Book, ReportedTable, open_table
 from mta.tables.lines import check_file
 from mta.tables.settings import Table
 from mta.tables.socketmap import netstring
@@ -63,6 +63,16 @@ def test_servers_are_asked_once(reports: Reports, kind: str) -> None:
         table = open_table("t", settings(kind=kind, host=server.host, map="users"), reports)
         assert [table.get(b"joe"), table.get(b"joe")] == [b"x", b"x"]
         assert len(server.asked) == 1
+
+
+def test_each_is_opened_once(reports: Reports, tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text(" joe x\n")
+    book = Book({name: settings(kind="file", path=str(path)) for name in ("users", "others")}, reports)
+    assert reports == []
+    assert book.table("users") is book.table("users")
+    assert [fields for _, fields in reports] == [{"table": "users"}]
+    assert book.table("others") is not book.table("users")
 
 
 class Source:
