@@ -18,6 +18,8 @@ EXTENSIONS = [
     Extension("mta._fastparse", ["mta/_fastparse.pyx"], depends=["mta/_blocks.h"]),
     # The disk thread: writes and syncs without the interpreter lock.
     Extension("mta.spool._disk", ["mta/spool/_disk.pyx"], libraries=["pthread"]),
+    # Files of maildirs: created, written and moved many at a time, without the interpreter lock.
+    Extension("mta.deliver._files", ["mta/deliver/_files.pyx"]),
 ]
 for extension in EXTENSIONS:
     extension.extra_compile_args = CFLAGS

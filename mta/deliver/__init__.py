@@ -2,13 +2,13 @@
 
 `link` talks to the queue manager: it receives packets of jobs and sends packets of outcomes. A job (`attempt.Work`) is
 one message for some of its recipients by one transport. There is one file a transport: `discard`; `fail`; `maildir`,
-with `mailbox` for the folders and `disk` for the system calls; `pipe`, with `command` for arguments and exit codes and
-`child` for a run; `mbox`, with `mbox_format` and `mbox_lock`; `http`, with `http_request` for what is posted and
-`http_connection` for how; and `relay` for SMTP and LMTP, with `endpoint` for the address of the next hop, `outgoing`
-for the envelope that it gets, `peer` for a connection, `tls` for what may be around it (`dane` and `chain`: whose
-certificate is good), `framing` for the form that content has on it and `turns` for when it sends (the conversation
-itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent` remembers what was delivered.
-`main` joins them.
+with `mailbox` for the folders, `disk` for the system calls and `_files` for those of many files at once; `pipe`, with
+`command` for arguments and exit codes and `child` for a run; `mbox`, with `mbox_format` and `mbox_lock`; `http`, with
+`http_request` for what is posted and `http_connection` for how; and `relay` for SMTP and LMTP, with `endpoint` for the
+address of the next hop, `outgoing` for the envelope that it gets, `peer` for a connection, `tls` for what may be around
+it (`dane` and `chain`: whose certificate is good), `framing` for the form that content has on it and `turns` for when
+it sends (the conversation itself, without I/O, is `mta.smtp.client`). `messages` reads from the spool, `recent`
+remembers what was delivered. `main` joins them.
 
 Where this package waits
     One greenlet receives jobs. Discard and fail end their jobs on the spot. What blocks, a sync or a command, is for

@@ -1,7 +1,7 @@
-"""The file operations of a maildir, one method each, so that a test can see their order and make one fail.
+"""The file operations of mailboxes, one method each, so that a test can see their order and make one fail.
 
 All take names relative to an open folder and follow no symbolic link at the last component. All block; all raise
-`OSError`.
+`OSError`, but those for many files, which return an errno for each: 0 where it went well.
 """
 
 import ctypes
@@ -9,6 +9,8 @@ import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+
+from mta.deliver import _files
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -27,6 +29,17 @@ class Disk:
         """Create a folder; one that exists already is no error."""
         with suppress(FileExistsError):
             os.mkdir(name, FOLDER_MODE, dir_fd=parent_fd)
+
+    def store(self, files: Sequence[tuple[int, str, bytes, bytes]], *, sync: bool) -> list[int]:
+        """Write a new file for each (descriptor of its folder, name, what comes first, what follows).
+
+        With `sync` the content of each is put on disk. A file that fails is removed.
+        """
+        return _files.store(files, sync)
+
+    def move(self, files: Sequence[tuple[str, int, int]]) -> list[int]:
+        """Move each (name, descriptor of the folder it is in, of the one it goes to) within a file system."""
+        return _files.move(files)
 
     def create(self, name: str, folder_fd: int) -> int:
         """Create the file `name`, which must not exist, and open it for writing."""
@@ -57,10 +70,6 @@ class Disk:
         if _libc.syncfs(fd):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
-
-    def rename(self, name: str, from_fd: int, to_fd: int) -> None:
-        """Move the file `name` from one folder to another of the same file system."""
-        os.rename(name, name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
 
     def sync_folder(self, fd: int) -> None:
         """Put the names in a folder on disk."""

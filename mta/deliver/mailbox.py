@@ -107,6 +107,7 @@ class Folders:
     def __init__(self, disk: Disk, root_fd: int) -> None:
         """`root_fd` stays the caller's."""
         self._disk = disk
+        self._root_fd = root_fd
         self._fds: dict[tuple[str, ...], int] = {(): root_fd}
         self._opened: list[int] = []
         self.changed: list[int] = []  # descriptors of folders that got new folders in them: to be synced
@@ -131,11 +132,17 @@ class Folders:
         self._opened.append(fd)
         return fd
 
+    def count(self) -> int:
+        """The number of descriptors that are open."""
+        return len(self._opened)
+
     def close(self) -> None:
-        """Close everything opened here."""
+        """Close everything opened here, and begin anew."""
         for fd in self._opened:
             self._disk.close(fd)
         self._opened.clear()
+        self.changed.clear()
+        self._fds = {(): self._root_fd}
 
 
 class Mailboxes:
@@ -166,8 +173,13 @@ class Mailboxes:
             mailbox = self._mailboxes[names] = Mailbox("/".join((*names, "new")), tmp_fd, new_fd)
         return mailbox
 
+    def count(self) -> int:
+        """The number of descriptors that are open."""
+        return self._folders.count()
+
     def close(self) -> None:
-        """Close everything opened here."""
+        """Close everything opened here, and begin anew."""
+        self._mailboxes.clear()
         self._folders.close()
 
 

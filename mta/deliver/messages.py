@@ -29,6 +29,10 @@ class Message(Protocol):
     def size_bytes(self) -> int:
         """Length of the content."""
 
+    @property
+    def content(self) -> bytes | None:
+        """The content, where it is in memory and verified; None where `chunks` has to read it."""
+
     def chunks(self) -> Iterator[bytes]:
         """The content in order; a small message is one chunk. May block; raises `SpoolError` when it is damaged."""
 
@@ -43,22 +47,24 @@ class Messages(Protocol):
 class SmallMessage:
     """A message that was in the segment, read and verified."""
 
-    __slots__ = ("_body", "envelope", "size_bytes")
+    __slots__ = ("content", "envelope", "size_bytes")
 
     def __init__(self, envelope: Envelope, body: bytes) -> None:
         self.envelope = envelope
-        self._body = envelope.trace + body
-        self.size_bytes = len(self._body)
+        self.content = envelope.trace + body
+        self.size_bytes = len(self.content)
 
     def chunks(self) -> Iterator[bytes]:
         """The one chunk there is."""
-        return iter((self._body,))
+        return iter((self.content,))
 
 
 class LargeMessage:
     """A message whose body has a file of its own, which is opened anew for each reading."""
 
     __slots__ = ("_location", "_reader", "envelope", "size_bytes")
+
+    content = None
 
     def __init__(self, envelope: Envelope, size_bytes: int, reader: MessageReader, location: int) -> None:
         self.envelope = envelope

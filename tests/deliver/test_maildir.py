@@ -11,7 +11,7 @@ from gevent.event import Event
 
 from mta.deliver.disk import Disk
 from mta.deliver.mailbox import Layout, open_root
-from mta.deliver.maildir import Names, Writer, make
+from mta.deliver.maildir import BATCH_FILES, FOLDERS_OPEN, Names, Writer, make
 from mta.deliver.threads import Ended, Threads
 from mta.errors import SpoolCorrupt, SpoolFailed
 from mta.ipc import Outcome, Result
@@ -82,11 +82,12 @@ def test_only_the_recipients_of_the_job(tmp_path: Path) -> None:
     assert len(stored(tmp_path, "jim@example.org")) == 1
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
 @pytest.mark.parametrize("count", [1, 3, 4, 64])
-def test_order_that_survives_a_crash(tmp_path: Path, count: int) -> None:
+def test_order_that_survives_a_crash(tmp_path: Path, count: int, in_memory: bool) -> None:
     """Each file: content, sync, move, sync of the folder it was moved to. Folders made: synced before the move."""
     disk = NotingDisk()
-    messages = {n: FakeMessage(mail(f"joe{n % 2}@example.org"), BODY) for n in range(count)}
+    messages = {n: FakeMessage(mail(f"joe{n % 2}@example.org"), BODY, in_memory=in_memory) for n in range(count)}
     works = [Outcomes().work(n) for n in range(count)]
     ended = writer(tmp_path, messages, disk).deliver(works)
     assert statuses(ended) == [[(2, "2.0.0")]] * count
@@ -116,10 +117,13 @@ def failing(call: str, number: int, *, when: Callable[[str], bool] = lambda name
     ("number", "code"), [(errno.ENOSPC, "4.3.1"), (errno.EDQUOT, "4.2.2"), (errno.EACCES, "4.3.0")]
 )
 @pytest.mark.parametrize("count", [2, 5])
-def test_one_message_that_fails_leaves_the_others_alone(tmp_path: Path, number: int, code: str, count: int) -> None:
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_one_message_that_fails_leaves_the_others_alone(
+    tmp_path: Path, number: int, code: str, count: int, in_memory: bool
+) -> None:
     disk = failing("write", number, when=lambda text: "second" in text)
-    messages = {n: FakeMessage(mail("joe@example.org"), BODY) for n in range(count)}
-    messages[1] = FakeMessage(mail("joe@example.org"), b"second")
+    messages = {n: FakeMessage(mail("joe@example.org"), BODY, in_memory=in_memory) for n in range(count)}
+    messages[1] = FakeMessage(mail("joe@example.org"), b"second", in_memory=in_memory)
     ended = writer(tmp_path, messages, disk).deliver([Outcomes().work(n) for n in range(count)])
     expected = [[(2, "2.0.0")]] * count
     expected[1] = [(4, code)]
@@ -130,10 +134,11 @@ def test_one_message_that_fails_leaves_the_others_alone(tmp_path: Path, number: 
 
 @pytest.mark.parametrize("count", [2, 5])
 @pytest.mark.parametrize("call", ["sync_file", "sync_filesystem", "sync_folder", "rename", "create", "make_folder"])
-def test_failing_steps_leave_nothing_and_defer(tmp_path: Path, call: str, count: int) -> None:
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_failing_steps_leave_nothing_and_defer(tmp_path: Path, call: str, count: int, in_memory: bool) -> None:
     if (call == "sync_file") == (count > 3) and call.startswith("sync_file"):
         pytest.skip("the other kind of sync is used for so many files")
-    messages = {n: FakeMessage(mail("joe@example.org"), BODY) for n in range(count)}
+    messages = {n: FakeMessage(mail("joe@example.org"), BODY, in_memory=in_memory) for n in range(count)}
     ended = writer(tmp_path, messages, failing(call, errno.EIO)).deliver([Outcomes().work(n) for n in range(count)])
     assert statuses(ended) == [[(4, "4.3.0")]] * count
     assert stored(tmp_path, "joe@example.org") == []
@@ -164,6 +169,45 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     under_test.deliver([Outcomes().work(n) for n in range(10)])
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_content_is_the_same_either_way(tmp_path: Path, in_memory: bool) -> None:
+    """Long enough for several calls that write."""
+    long = bytes(range(256)) * 8192
+    messages = {n: FakeMessage(mail(f"joe{n}@example.org"), long, b"%d" % n, in_memory=in_memory) for n in range(5)}
+    ended = writer(tmp_path, messages, Disk()).deliver([Outcomes().work(n) for n in range(5)])
+    assert statuses(ended) == [[(2, "2.0.0")]] * 5
+    for n in range(5):
+        (content,) = stored(tmp_path, f"joe{n}@example.org")
+        assert content.endswith(b"Delivered-To: joe%d@example.org\r\n%b%d" % (n, long, n))
+
+
+class CountingDisk(Disk):
+    """The real disk; knows how many folders are open, and how many were at once."""
+
+    def __init__(self) -> None:
+        self.open = self.most = 0
+
+    def open_folder(self, name: str, parent_fd: int) -> int:
+        fd = super().open_folder(name, parent_fd)
+        self.open += 1
+        self.most = max(self.most, self.open)
+        return fd
+
+    def close(self, fd: int) -> None:
+        super().close(fd)
+        self.open -= 1
+
+
+def test_many_mailboxes_are_not_all_open_at_once(tmp_path: Path) -> None:
+    disk = CountingDisk()
+    recipients = [f"joe{n}@{n}.example.org" for n in range(BATCH_FILES)]
+    messages = {n: FakeMessage(mail(name), BODY, in_memory=True) for n, name in enumerate(recipients)}
+    ended = writer(tmp_path, messages, disk).deliver([Outcomes().work(n) for n in range(BATCH_FILES)])
+    assert statuses(ended) == [[(2, "2.0.0")]] * BATCH_FILES
+    assert all(len(stored(tmp_path, name)) == 1 for name in recipients)
+    assert (disk.open, disk.most) == (0, FOLDERS_OPEN)
 
 
 def test_names_are_unique() -> None:

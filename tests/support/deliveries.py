@@ -10,11 +10,14 @@ from mta.ipc import Job, Outcome
 
 
 class FakeMessage:
-    """A message in memory; `damage` is raised behind its last chunk."""
+    """A message as from a spool; `damage` is raised behind its last chunk, where it is not `in_memory`."""
 
-    def __init__(self, envelope: Envelope, *chunks: bytes, damage: SpoolError | None = None) -> None:
+    def __init__(
+        self, envelope: Envelope, *chunks: bytes, damage: SpoolError | None = None, in_memory: bool = False
+    ) -> None:
         self.envelope = envelope
         self.size_bytes = sum(map(len, chunks))
+        self.content = b"".join(chunks) if in_memory else None
         self._chunks = chunks
         self._damage = damage
 
@@ -106,9 +109,31 @@ class NotingDisk(Disk):
         self._note("sync_filesystem", "")
         super().sync_filesystem(fd)
 
-    def rename(self, name: str, from_fd: int, to_fd: int) -> None:
+    def store(self, files: Sequence[tuple[int, str, bytes, bytes]], *, sync: bool) -> list[int]:
+        return [self._one(self._store, file, sync) for file in files]
+
+    def move(self, files: Sequence[tuple[str, int, int]]) -> list[int]:
+        return [self._one(self._move, file) for file in files]
+
+    def _store(self, file: tuple[int, str, bytes, bytes], sync: bool) -> list[int]:
+        folder_fd, _, head, content = file
+        self._note("create", self._names[folder_fd])
+        self._note("write", (head + content).decode("latin-1"))
+        if sync:
+            self._note("sync_file", "")
+        return super().store([file], sync=sync)
+
+    def _move(self, file: tuple[str, int, int]) -> list[int]:
+        _, from_fd, to_fd = file
         self._note("rename", f"{self._names[from_fd]} {self._names[to_fd]}")
-        super().rename(name, from_fd, to_fd)
+        return super().move([file])
+
+    def _one(self, call: Callable[..., list[int]], *arguments: object) -> int:
+        """What a call that was made to fail gives, or the real one."""
+        try:
+            return call(*arguments)[0]
+        except OSError as error:
+            return error.errno or 0
 
     def sync_folder(self, fd: int) -> None:
         self._note("sync_folder", self._names.get(fd, "root"))
