@@ -22,6 +22,7 @@ from mta.config_lines import Fault
 from mta.config_lines import Path as KeyPath
 from mta.dsn import templates
 from mta.errors import EX_OK, ConfigError, TableDown
+from mta.regular_file import open_regular
 from mta.supervisor import certificates, folder
 from mta.tables import lines
 from mta.tables.password import read_password
@@ -191,9 +192,7 @@ class _Files:
     def _read(self, file: str) -> tuple[bytes, str]:
         """The content, and what is wrong."""
         try:
-            with open(file, "rb", opener=_open) as opened:
-                if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                    return b"", f"{file}: cannot be read: it is no regular file"
+            with open_regular(file) as opened:
                 return opened.read(FILE_BYTES), self._refusal(file, permissions.READ)
         except OSError as error:
             return b"", f"{file}: cannot be read: {error.strerror}"
@@ -208,7 +207,3 @@ class _Files:
         if where != file:
             return f"{file}: {self._user} has no way through {where}"
         return f"{file}: {self._user} may not {'read' if wanted == permissions.READ else 'run'} it"
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO must not hold us up

@@ -38,7 +38,7 @@ ALLOWED = {
     "spool": ("errors", "envelope"),
     "dns": (),
     "tlsrpt": ("dns",),
-    "tables": ("smtp.address", "errors", "networks", "endpoint", "pem"),
+    "tables": ("smtp.address", "errors", "networks", "endpoint", "pem", "regular_file"),
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
@@ -56,7 +56,7 @@ ALLOWED = {
     ),
     "supervisor": (
         *("child", "clients_file", "config", "config_load", "drain", "endpoint", "errors", "log", "metrics", "pem"),
-        *("sinks_file", "tls_file"),
+        *("regular_file", "sinks_file", "tls_file"),
     ),
 }
 

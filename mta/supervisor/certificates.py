@@ -13,6 +13,7 @@ from time import time
 from mta import log, pem, tls_file
 from mta.config import Config, Tls
 from mta.errors import ConfigError
+from mta.regular_file import without_waiting
 
 LOOK_S = 10.0
 ROTATE_S = 12 * 3600.0
@@ -195,7 +196,7 @@ def _identity(where: str, certificate_file: str, key_file: str, faults: list[str
 def _content(where: str, path: str, faults: list[str]) -> bytes:
     """The content of a file; nothing, and one more of `faults`, where it cannot be read."""
     try:
-        with open(path, "rb", opener=_open) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             data = file.read(FILE_BYTES + 1)
     except OSError as error:
         faults.append(f"{where}: {path}: cannot be read: {error.strerror}")
@@ -206,11 +207,6 @@ def _content(where: str, path: str, faults: list[str]) -> bytes:
     if not data:
         faults.append(f"{where}: {path}: is empty")
     return data
-
-
-def _open(path: str, flags: int) -> int:
-    """Without waiting, should somebody have put a pipe there."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _try(where: str, path: str, faults: list[str], step: Callable[[], object]) -> bool:

@@ -4,10 +4,10 @@ Blocks on files, and knows neither gevent nor a clock; the check of a configurat
 """
 
 import os
-import stat
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from mta.regular_file import open_regular
 from mta.tables.cidr import CidrTable
 from mta.tables.regexp import RegexpTable
 from mta.tables.settings import Table
@@ -47,10 +47,8 @@ def identity(status: os.stat_result) -> Identity:
 
 def read_file(path: str, make: Make) -> tuple[Identity, Content]:
     """Read a file, and make its content. Raises `OSError` and `BadTable`. Blocks."""
-    with open(path, "rb", opener=_open) as file:
+    with open_regular(path) as file:
         status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no regular file")
         data = file.read(FILE_BYTES + 1)
     if len(data) > FILE_BYTES:
         raise OSError(0, f"it is larger than {FILE_BYTES} bytes")
@@ -81,7 +79,3 @@ def check_file(settings: Table) -> list[str]:
 def from_entries(settings: Table) -> Content:
     """The content of a table whose lines are in the settings. Raises `BadTable`, lines counted from 1."""
     return MAKERS[settings.kind]([entry.encode() for entry in settings.entries])
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO must not hold us up

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import lmdb
 
+from mta.regular_file import NotRegular, open_regular
 from mta.tables.key import folded
 from mta.tables.lmdb_file import KEY_BYTES
 from mta.tables.text import LINE_BYTES, gather, split
@@ -45,10 +46,10 @@ def build(source: str, database: str, progress: Progress) -> int:
     """
     folder, name = os.path.split(os.path.realpath(database))  # a link stays one
     try:
-        with open(source, "rb", opener=_open) as lines:
-            if not stat.S_ISREG(os.fstat(lines.fileno()).st_mode):
-                raise BuildFailed(f"{source}: cannot be read: it is no regular file")
+        with open_regular(source) as lines:
             return _build(lines, folder, name, progress)
+    except NotRegular as error:
+        raise BuildFailed(f"{source}: cannot be read: {error.strerror}") from None
     except OSError as error:
         raise BuildFailed(f"{error.filename or database}: {error.strerror or error}") from None
     except lmdb.Error as error:
@@ -152,7 +153,3 @@ def _lines(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
         number += 1
         if number % PROGRESS_LINES == 0:
             progress(seen_bytes, total_bytes)
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO must not hold us up

@@ -22,6 +22,7 @@ import weakref
 
 import lmdb
 
+from mta.regular_file import NotRegular, without_waiting
 from mta.tables.answer import VALUE_BYTES, checked
 
 KEY_BYTES = 511
@@ -47,12 +48,12 @@ class Database:
 
     def __init__(self, path: str) -> None:
         """Raises `OSError` where there is no database, or none that is whole. Blocks on the disk."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO must not hold us up
+        fd = without_waiting(path, os.O_RDONLY | os.O_CLOEXEC)
         self._fd = fd
         self._close_fd = weakref.finalize(self, os.close, fd)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(0, "it is no regular file")
+            raise NotRegular
         self.identity: Identity = (status.st_dev, status.st_ino)
         self._size_bytes = 0
         self._changed_ns = -1
