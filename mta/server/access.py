@@ -8,49 +8,24 @@ from mta.config_access import used
 from mta.dns.stub import Resolver
 from mta.policy.access import Access, AccessTable
 from mta.policy.sender import SenderDomain
+from mta.server.complaints import Complaints
 from mta.server.senders import SenderDomains
 from mta.smtp.actions import Stage
 from mta.smtp.address import parse_domain
 from mta.tables.access_keys import keys_of
 from mta.tables.book import Book
 
-REPORT_S = 60.0
-"""That a table has a value which is no action is told once in so many seconds: clients choose how often it is met."""
-
-
-class Reporter:
-    """Tells an administrator of values that are no actions, of each table once in a while."""
-
-    def __init__(self, report: Callable[..., None], clock: Callable[[], float]) -> None:
-        self._report = report
-        self._clock = clock
-        self._told_at: dict[str, float] = {}
-
-    def tell(self, name: str, key: bytes, words: str) -> None:
-        """The table `name` has such a value for this key."""
-        now = self._clock()
-        if now - self._told_at.get(name, float("-inf")) >= REPORT_S:
-            self._told_at[name] = now
-            self._report("a table has a value that is no action", table=name, key=key, reason=words)
-
 
 class AccessBook:
     """Makes the `Access` of each listener. One for a worker: its listeners share the resolver, and what is told."""
 
     def __init__(
-        self,
-        config: Config,
-        book: Book,
-        make_resolver: Callable[[], Resolver],
-        *,
-        report: Callable[..., None],
-        clock: Callable[[], float],
+        self, config: Config, book: Book, complaints: Complaints, make_resolver: Callable[[], Resolver]
     ) -> None:
-        """`report` is `mta.log.problem`; `clock` gives monotonic seconds."""
         self._config = config
         self._book = book
+        self._complaints = complaints
         self._senders = SenderDomains(make_resolver)
-        self._reporter = Reporter(report, clock)
 
     def access(self, listen: Listen) -> Access:
         """What is asked of those who come in by a listener. Blocks on reading the files of tables."""
@@ -69,4 +44,8 @@ class AccessBook:
 
     def _table(self, stage: Stage, name: str) -> AccessTable:
         keys = keys_of(stage, self._config.table[name].kind, self._config.domains.extension.encode())
-        return AccessTable(stage, self._book.table(name), keys, partial(self._reporter.tell, name))
+        return AccessTable(stage, self._book.table(name), keys, partial(self._complain, name))
+
+    def _complain(self, table: str, key: bytes, reason: str) -> None:
+        words = "a table has a value that is no action"
+        self._complaints.tell(words, table, table=table, key=key, reason=reason)

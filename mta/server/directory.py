@@ -1,13 +1,12 @@
 """Who is here and where their mail goes, from the configuration: made once for all listeners of a worker."""
 
-from collections.abc import Callable
-
 from mta import routing
 from mta.config import Config
 from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
 from mta.policy.recipient import KnownRecipients, LocalDomains
-from mta.server.recipients import Complaints, Recipients, Routing
+from mta.server.complaints import Complaints
+from mta.server.recipients import Recipients, Routing
 from mta.server.sinks import Sinks, limited
 from mta.tables.book import Book
 
@@ -18,19 +17,12 @@ class Directory:
     Making one blocks on reading the files of tables.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        book: Book,
-        report: Callable[..., None],
-        clock: Callable[[], float],
-        sinks: Sinks | None = None,
-    ) -> None:
-        """`report` is `mta.log.problem`; `clock` gives monotonic seconds; `sinks` are the transports that are full."""
+    def __init__(self, config: Config, book: Book, complaints: Complaints, sinks: Sinks | None = None) -> None:
+        """`sinks` are the transports that are full."""
         settings = config.domains
         extension = settings.extension.encode()
         self._sinks = sinks
-        self._complaints = Complaints(report, clock)
+        self._complaints = complaints
         domains = book.table(settings.table) if settings.table else None
         self.domains = LocalDomains(settings.local, config.hostname, domains)
         self.recipients: KnownRecipients | None = None
@@ -42,7 +34,7 @@ class Directory:
         self._routing: Routing | None = None
         if needs_routing(config):
             tables = {route.table: book.table(route.table) for route in config.route if route.table}
-            self._routing = Routing(routing.router(config), config.transport, tables, self._complaints, extension)
+            self._routing = Routing(routing.router(config), config.transport, tables, complaints, extension)
 
     def make(self, chain: Chain, listener: str) -> Recipients:
         """What becomes of recipients that come in by a listener."""

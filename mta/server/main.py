@@ -25,6 +25,7 @@ from mta.errors import EX_OK, MtaError
 from mta.server.access import AccessBook
 from mta.server.clients import ClientTable
 from mta.server.commit import GroupCommit
+from mta.server.complaints import Complaints
 from mta.server.deadlines import Deadlines
 from mta.server.directory import Directory
 from mta.server.door import Door
@@ -67,8 +68,9 @@ class Worker:
         self._deadlines = Deadlines(self._shared)
         sinks = Sinks(context.sinks_fd, config) if limited(config) else None  # else nobody asks
         book = Book(config.table, log.problem, monotonic)
-        directory = Directory(config, book, log.problem, monotonic, sinks)
-        access = AccessBook(config, book, lambda: Resolver(config.dns, monotonic), report=log.problem, clock=monotonic)
+        complaints = Complaints(log.problem, monotonic)
+        directory = Directory(config, book, complaints, sinks)
+        access = AccessBook(config, book, complaints, lambda: Resolver(config.dns, monotonic))
         doors = [
             Door(
                 listen,

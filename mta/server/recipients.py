@@ -5,45 +5,20 @@ here, before the client has its answer: what is taken has somewhere to go. Where
 recipient is its own only target, and nobody asks the routes.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 from mta.errors import TableDown
 from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
 from mta.policy.recipient import Table
 from mta.routing import Router, Rule
+from mta.server.complaints import Complaints
 from mta.server.sinks import Sinks
 from mta.smtp import replies
 from mta.smtp.events import Recipient
 from mta.smtp.replies import Reply
 from mta.smtp.transaction import Target
 from mta.tables.key import recipient_keys
-
-REPORT_S = 60.0
-"""The same problem of the same address is told once in so many seconds: clients choose how often it is met."""
-
-REPORTS_KEPT = 1000
-"""Problems that are remembered for that, at most; with more, some are told again."""
-
-
-class Complaints:
-    """Tells an administrator what is wrong with aliases and routes, each thing once in a while. One for a worker."""
-
-    def __init__(self, report: Callable[..., None], clock: Callable[[], float]) -> None:
-        """`report` is `mta.log.problem`; `clock` gives monotonic seconds."""
-        self._report = report
-        self._clock = clock
-        self._told_at: dict[tuple[str, bytes], float] = {}
-
-    def tell(self, words: str, address: bytes) -> None:
-        """Something is wrong that has to do with an address."""
-        now = self._clock()
-        if now - self._told_at.get((words, address), float("-inf")) < REPORT_S:
-            return
-        if len(self._told_at) >= REPORTS_KEPT:
-            self._told_at.clear()
-        self._told_at[words, address] = now
-        self._report(words, recipient=address)
 
 
 class Routing:
@@ -77,10 +52,11 @@ class Routing:
                     continue
                 via = found.decode("ascii", "replace")
                 if via not in self._transports:
-                    self._complaints.tell(f"[table.{rule.table}] names a transport that there is not", address)
+                    words = f"[table.{rule.table}] names a transport that there is not"
+                    self._complaints.tell(words, address, recipient=address)
                     return replies.R451_NO_ROUTE
             return _with_copies(address, rule, via)
-        self._complaints.tell("there is no route for a recipient", address)
+        self._complaints.tell("there is no route for a recipient", address, recipient=address)
         return replies.R451_NO_ROUTE
 
     def _ask(self, name: str, address: bytes) -> bytes | None:
@@ -161,5 +137,5 @@ class Recipients:
         expansion = aliases.expand(local, domain)
         for problem in expansion.problems:
             assert self._complaints is not None
-            self._complaints.tell(problem.words, problem.address)
+            self._complaints.tell(problem.words, problem.address, recipient=problem.address)
         return expansion.verdict.reply or expansion.targets

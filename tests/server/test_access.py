@@ -5,6 +5,7 @@ from mta.config_access import Access
 from mta.dns.stub import Resolver
 from mta.policy.verdict import ACCEPT
 from mta.server.access import AccessBook
+from mta.server.complaints import Complaints
 from mta.server.directory import Directory
 from mta.tables.book import Book
 from mta.tables.settings import Table
@@ -25,7 +26,7 @@ def test_our_own_domains_are_not_looked_up() -> None:
     listen = Listen("127.0.0.1:25", access=Access(sender_unknown="refuse", sender_null_mx="refuse"))
     local = ["Example.ORG", "bücher.example"]
     config = Config("mx.example.org", "spool", [listen], Domains(local), {}, [])
-    access = AccessBook(config, Book({}, ignore), no_resolver, report=ignore, clock=float).access(listen)
+    access = AccessBook(config, Book({}, ignore), Complaints(ignore, float), no_resolver).access(listen)
     for sender in (b"joe@example.org", b"joe@xn--bcher-kva.example", "joe@bücher.example".encode()):
         visit = access.begin(client=b"192.0.2.1", helo=b"client.example", sender=sender)
         assert visit.recipient(b"ann", b"example.org") is ACCEPT
@@ -39,8 +40,9 @@ def test_a_table_of_recipients_that_gives_access_too_is_opened_once() -> None:
         domains = Domains(["example.org"], recipients="users")
         config = Config("mx.example.org", "spool", [listen], domains, {}, [], table={"users": users})
         book = Book(config.table, ignore)
-        known = Directory(config, book, ignore, float).recipients
-        access = AccessBook(config, book, no_resolver, report=ignore, clock=float).access(listen)
+        complaints = Complaints(ignore, float)
+        known = Directory(config, book, complaints).recipients
+        access = AccessBook(config, book, complaints, no_resolver).access(listen)
         assert known is not None
         assert known.check(b"joe", b"example.org") is ACCEPT
         visit = access.begin(client=b"192.0.2.1", helo=b"client.example", sender=b"")

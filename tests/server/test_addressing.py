@@ -11,7 +11,8 @@ from mta.policy.aliases import TARGETS, Aliases
 from mta.policy.recipient import LocalDomains
 from mta.routing import Router
 from mta.server import addressing as module
-from mta.server.recipients import Complaints, Recipients, Routing
+from mta.server.complaints import Complaints
+from mta.server.recipients import Recipients, Routing
 from mta.smtp.transaction import ENTRIES
 from tests.support import memory
 from tests.support.memory import MemoryConnection

@@ -10,9 +10,9 @@ from mta.errors import TableDown
 from mta.policy.aliases import Aliases
 from mta.policy.chain import Chain
 from mta.policy.recipient import LocalDomains
-from mta.server import recipients as module
+from mta.server.complaints import REPORT_S, Complaints
 from mta.server.directory import Directory
-from mta.server.recipients import Complaints, Recipients, Routing
+from mta.server.recipients import Recipients, Routing
 from mta.smtp import replies
 from mta.smtp.events import Recipient
 from mta.smtp.transaction import Target
@@ -79,16 +79,9 @@ def test_no_route() -> None:
     assert bench.expand() is replies.R451_NO_ROUTE
     assert bench.expand() is replies.R451_NO_ROUTE
     assert bench.told == [("there is no route for a recipient", b"Joe@example.org")]
-    bench.now += module.REPORT_S
+    bench.now += REPORT_S
     bench.expand()
     assert len(bench.told) == 2
-
-
-def test_complaints_are_bounded() -> None:
-    complaints = Complaints(lambda words, **fields: None, lambda: 0.0)
-    for number in range(3 * module.REPORTS_KEPT):
-        complaints.tell("wrong", b"%d" % number)
-        assert len(complaints._told_at) <= module.REPORTS_KEPT
 
 
 def test_copies() -> None:
@@ -156,7 +149,7 @@ def ignore(words: str, **fields: object) -> None:
 
 
 def make_directory(config: Config) -> Directory:
-    return Directory(config, Book(config.table, ignore), ignore, lambda: 0.0)
+    return Directory(config, Book(config.table, ignore), Complaints(ignore, float))
 
 
 def expand(config: Config, event: Recipient) -> object:

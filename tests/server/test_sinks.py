@@ -7,6 +7,7 @@ import pytest
 from mta import sinks_file
 from mta.config import Config, Domains, Listen, Route, Transport
 from mta.policy.chain import Chain
+from mta.server.complaints import Complaints
 from mta.server.directory import Directory, needs_routing
 from mta.server.sinks import Sinks
 from mta.sinks_file import Writer
@@ -42,7 +43,7 @@ def test_recipients_of_a_full_transport_are_put_off(full: tuple[str, ...]) -> No
     config = make_config()
     fd = sinks_file.create()
     sinks = Sinks(fd, config)
-    directory = Directory(config, Book({}, ignore), ignore, lambda: 0.0, sinks)
+    directory = Directory(config, Book({}, ignore), Complaints(ignore, float), sinks)
     chain = Chain(directory.domains, bare_newlines="keep", hops=40, header_bytes=4096)
     recipients = directory.make(chain, "127.0.0.1:25")
     Writer(fd).write(full)

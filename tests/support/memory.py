@@ -22,8 +22,9 @@ from mta.policy.recipient import KnownRecipients, LocalDomains
 from mta.routing import Router
 from mta.server.access import AccessBook
 from mta.server.addressing import LAST_WORDS
+from mta.server.complaints import Complaints
 from mta.server.door import Door
-from mta.server.recipients import Complaints, Recipients, Routing
+from mta.server.recipients import Recipients, Routing
 from mta.smtp import replies
 from mta.smtp.events import Content, DataCommand, Event, Message, Recipient, Sender, Signal, Xclient, Xforward
 from mta.smtp.proxy import ProxyError, ProxyHeader
@@ -93,14 +94,14 @@ def door(
     config = Config(HOSTNAME, "spool", [listen], Domains(local), {}, [], table=tables)
     domains = domains or LocalDomains(local, HOSTNAME)
     recipients = KnownRecipients(_Table(known), b"+") if known else None
-    book = Book(tables, _no_report, float)
+    access = AccessBook(config, Book(tables, _no_report, float), Complaints(_no_report, float), _no_resolver)
     return Door(
         listen,
         config,
         domains,
         has_tls=True,
         recipients=recipients,
-        access=AccessBook(config, book, _no_resolver, report=_no_report, clock=float).access(listen),
+        access=access.access(listen),
         make_recipients=partial(_recipients, domains, recipients, aliases) if aliases else Recipients,
     )
 
