@@ -7,6 +7,7 @@ in the package's manual.
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from xxhash import xxh3_64_intdigest
@@ -23,6 +24,7 @@ SKIP_BYTES = 32768  # a body reaching this far beyond what was read is long
 SCAN_BYTES = 1048576  # one read when looking for a record behind damage
 PAGE_BYTES = 4096  # one read where the disk has unreadable places
 MESSAGE_BYTES = 16384  # first read of a single message: most fit in
+AHEAD_BYTES = 65536  # the same where it is the one behind the last: more will be read. Each open segment keeps so much
 
 
 class Segment:
@@ -44,6 +46,9 @@ class Segment:
         self.sealed = False
         self.torn: list[int] = []
         self.problems: list[SpoolCorrupt] = []
+        self._next = -1  # offset behind the last message that was read
+        self._ahead = b""
+        self._ahead_from = 0  # its offset
 
     @classmethod
     def open(cls, root: Path, shard: int, number: int) -> "Segment":
@@ -76,21 +81,25 @@ class Segment:
 
     def read(self, offset: int) -> Record:
         """The message at that offset; raises `SpoolCorrupt` when no valid one stands there."""
-        return self._load(offset)[0]
+        return self._load(self.pread(MESSAGE_BYTES, offset), 0, offset)[0]
 
     def message(self, offset: int) -> tuple[Record, bytes | None]:
         """The message at that offset with its body, verified; None for a body that has a file of its own.
 
-        One system call for messages up to 16 KiB, two for others. Raises `SpoolCorrupt`.
+        One system call for messages up to 16 KiB, two for others; one for several that are read in their order. Raises
+        `SpoolCorrupt`.
         """
-        record, data = self._load(offset)
-        if record.body_file:
-            return record, None
-        return record, self._inline_body(record, data)
+        at = offset - self._ahead_from
+        if 0 <= at < len(self._ahead):
+            with suppress(SpoolCorrupt):  # it was read before it was written whole
+                return self._message(self._ahead, at, offset)
+        self._ahead = self.pread(AHEAD_BYTES if offset == self._next else MESSAGE_BYTES, offset)
+        self._ahead_from = offset
+        return self._message(self._ahead, 0, offset)
 
     def body(self, record: Record) -> bytes:
         """The inline body of a record of this segment, verified; raises `SpoolCorrupt`."""
-        return self._inline_body(record, b"")
+        return self._inline_body(record, b"", 0)
 
     def body_is_whole(self, record: Record) -> bool:
         """Whether the inline body is what it was when it was taken."""
@@ -121,24 +130,31 @@ class Segment:
         """The file's length in bytes, used or not."""
         return os.fstat(self._fd).st_size
 
-    def _load(self, offset: int) -> tuple[Record, bytes]:
-        """The record at an offset, and the first bytes from there on."""
-        data = self.pread(MESSAGE_BYTES, offset)
-        header = self.identity.parse(data, 0)
+    def _message(self, data: bytes, at: int, offset: int) -> tuple[Record, bytes | None]:
+        """As `message`, of what was read already: the record at `offset` begins at index `at` of `data`."""
+        record, data, at = self._load(data, at, offset)
+        self._next = offset + record.length
+        if record.body_file:
+            return record, None
+        return record, self._inline_body(record, data, at)
+
+    def _load(self, data: bytes, at: int, offset: int) -> tuple[Record, bytes, int]:
+        """The record at an offset, and data and index where it begins: those given, or such as hold all of its head."""
+        header = self.identity.parse(data, at)
         if header is None or header.kind != MESSAGE:
             raise SpoolCorrupt(str(self.path), offset, "no message of this segment stands here")
         head_bytes = HEADER_BYTES + header.envelope_bytes
-        if len(data) < header.unpadded and offset + header.unpadded > self.size():
+        if len(data) - at < header.unpadded and offset + header.unpadded > self.size():
             raise SpoolCorrupt(str(self.path), offset, "its length exceeds the file")
-        if len(data) < head_bytes:
-            data = self.pread(head_bytes, offset)
-        if not self.identity.verify(data, 0, header.envelope_bytes):
+        if len(data) - at < head_bytes:
+            data, at = self.pread(head_bytes, offset), 0
+        if not self.identity.verify(data, at, header.envelope_bytes):
             raise SpoolCorrupt(str(self.path), offset, "wrong checksum of header and envelope")
-        return self.identity.record(header, offset, data[HEADER_BYTES:head_bytes]), data
+        return self.identity.record(header, offset, data[at + HEADER_BYTES : at + head_bytes]), data, at
 
-    def _inline_body(self, record: Record, data: bytes) -> bytes:
-        """The inline body; `data` is what was read already, from the record's start."""
-        at = record.body_offset - record.offset
+    def _inline_body(self, record: Record, data: bytes, at: int) -> bytes:
+        """The inline body; `data` is what was read already, the record begins at its index `at`."""
+        at += record.body_offset - record.offset
         body = data[at : at + record.body_bytes]
         missing = record.body_bytes - len(body)
         if missing:

@@ -3,14 +3,19 @@
 import os
 import shutil
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 
 import pytest
-from spooltools import WRITTEN_NOT_SYNCED, FakeDisk, append, body_of, read_back
+from hypothesis import given
+from hypothesis import strategies as st
+from spooltools import WRITTEN_NOT_SYNCED, FakeDisk, append, body_of, envelope_of, read_back
 
 from mta.errors import SpoolCorrupt, SpoolError, SpoolFailed
-from mta.spool import layout, reader, reclaim
+from mta.spool import layout, queueid, reader, reclaim
 from mta.spool.position import PositionFile
 from mta.spool.reader import Readable, ShardReader
+from mta.spool.recovery import AHEAD_BYTES, Segment
 from mta.spool.writer import SpoolWriter
 
 
@@ -219,3 +224,61 @@ def test_a_location_where_nothing_is(tmp_path: Path, offset: int) -> None:
         messages.message(location + offset // 64)
     messages.close()
     writer.close()
+
+
+class CountingSegment(Segment):
+    """Counts its reads of the disk."""
+
+    reads = 0
+
+    def pread(self, size: int, offset: int) -> bytes:
+        self.reads += 1
+        return super().pread(size, offset)
+
+
+def test_messages_in_their_order_share_reads(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path)
+    offsets = [queueid.unpack(append(writer, number, 4000))[2] for number in range(100)]
+    writer.close()
+    (number,) = reader.segments(tmp_path, 0)
+    segment = CountingSegment.open(tmp_path, 0, number)
+    assert isinstance(segment, CountingSegment)
+    for index, offset in enumerate(offsets):
+        assert segment.message(offset)[1] == body_of(index, 4000)
+    assert segment.reads < 20
+    segment.close()
+
+
+@given(st.lists(st.integers(0, 5 * AHEAD_BYTES // 2), min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_messages_in_any_order_are_whole(sizes: list[int], random: Random) -> None:
+    """The sizes reach beyond what is read at once, and beyond what is read ahead."""
+    with TemporaryDirectory() as folder:
+        writer = SpoolWriter(Path(folder), segment_bytes=8388608)
+        locations = [append(writer, number, size) for number, size in enumerate(sizes)]
+        writer.close()
+        messages = reader.MessageReader(Path(folder))
+        order = [random.randrange(len(sizes)) for _ in range(10)]
+        order += [number for number in range(len(sizes)) for _ in range(random.randrange(1, 3))]
+        for number in order:
+            record, body = messages.message(locations[number])
+            assert (record.envelope, body) == (envelope_of(number), body_of(number, sizes[number]))
+        messages.close()
+
+
+@pytest.mark.parametrize("there_bytes", [0, 10, 64, 100, 104, 105, 700])
+def test_what_was_read_ahead_before_it_was_whole_is_read_again(tmp_path: Path, there_bytes: int) -> None:
+    """The writer has put down a part of the second message when the first is read."""
+    writer = SpoolWriter(tmp_path)
+    first, second = append(writer, 0), append(writer, 1)
+    writer.close()
+    (name,) = layout.segment_names(layout.shard_folder(tmp_path, 0))
+    path = layout.shard_folder(tmp_path, 0) / name.file
+    whole = path.read_bytes()
+    at = queueid.unpack(second)[2] + there_bytes
+    path.write_bytes(whole[:at] + bytes(len(whole) - at))
+    messages = reader.MessageReader(tmp_path)
+    assert messages.message(first)[1] == body_of(0)
+    with path.open("r+b") as file:  # the same file, as the writer's would be
+        file.write(whole)
+    assert messages.message(second)[1] == body_of(1)
+    messages.close()
