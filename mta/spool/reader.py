@@ -104,7 +104,7 @@ class MessageReader:
 
         Raises `SpoolCorrupt`, or `SpoolError` when the segment or the body's file is gone. The checksum of a body that
         comes in chunks can be told only at its end: the iterator then raises `SpoolCorrupt` behind the last chunk.
-        Blocks for the disk; one system call for a message up to 16 KiB whose segment is open.
+        Blocks for the disk; at most one system call for a message up to 16 KiB whose segment is open.
         """
         segment, offset = self._find(location)
         record, body = segment.message(offset)
