@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 
-from mta.tables.key import folded
+from mta.tables.key import folded, names, split
 
 PARENTS = 8
 """Domains above a domain that are asked for, the largest of them: a bound on what a name of a hundred labels costs."""
@@ -66,14 +66,11 @@ def address_keys(address: bytes, extension: bytes) -> Iterator[bytes]:
     if b"@" not in address:
         yield folded(address) or NULL
         return
-    local, _, domain = folded(address).rpartition(b"@")
-    at = local.find(extension, 1) if extension and not local.startswith(b'"') else -1
-    locals_ = (local,) if at < 0 else (local, local[:at])
-    for part in locals_:
-        yield part + b"@" + domain
+    local, domain = split(folded(address))
+    keys = [name.key for name in names(local, domain, extension)]
+    yield from keys
     yield from _domain_keys(domain)
-    for part in locals_:
-        yield part + b"@"
+    yield from (key.removesuffix(domain) for key in keys)
 
 
 def _first(keys: Keys, about: bytes) -> Iterator[bytes]:
