@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from mta.errors import TableDown
+from mta.policy.recipient import is_postmaster
 from mta.policy.verdict import ACCEPT, Verdict, refuse
 from mta.smtp import replies
 from mta.smtp.actions import BadAction, Decision, Stage, parse_action
@@ -107,7 +108,7 @@ class Visit:
 
         Postmaster is never asked about (RFC 5321 section 4.5.1): who is kept out wrongly can tell somebody.
         """
-        if not domain or local.lower() == b"postmaster":
+        if not domain or is_postmaster(local):
             return ACCEPT
         if self._before is None:
             self._before = self._ask_before()
