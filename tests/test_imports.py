@@ -38,7 +38,7 @@ ALLOWED = {
     "spool": ("errors", "envelope"),
     "dns": (),
     "tlsrpt": ("dns",),
-    "tables": ("smtp.address", "errors", "networks", "endpoint", "pem", "regular_file"),
+    "tables": ("smtp.address", "errors", "networks", "endpoint", "pem", "record_lock", "regular_file"),
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
@@ -51,7 +51,7 @@ ALLOWED = {
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
-        *("drain", "pem", "tls_facts"),
+        *("drain", "pem", "record_lock", "tls_facts"),
         *("dns", "smtp.address"),
     ),
     "supervisor": (

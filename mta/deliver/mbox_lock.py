@@ -2,22 +2,19 @@
 
 A dot lock is a file `NAME.lock` beside the mailbox, made with O_EXCL. One of ours is held open and locked itself, so
 that the one of a process that died is known at once, and taken over; a foreign one counts as left behind after
-`STALE_S`. A lock of fcntl is taken on the mailbox itself (an open file description lock: it conflicts with those that
-other programs take with fcntl or lockf, and works between our threads, too).
+`STALE_S`. A lock of fcntl is taken on the mailbox itself (`mta.record_lock`).
 """
 
-import fcntl
 import os
 import stat
-import struct
 from contextlib import suppress
+
+from mta.record_lock import lock
 
 STALE_S = 500.0  # Postfix's stale_lock_time
 OURS = b"mta\n"
 MODE = 0o600
 MAILBOX_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-_WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class NotAMailbox(OSError):
@@ -82,7 +79,8 @@ def _made_at_once(name: str, folder_fd: int) -> int:
 
 
 def _claim(fd: int) -> None:
-    fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)  # nobody locks what does not say yet that it is ours
+    if not lock(fd):  # nobody locks what does not say yet that it is ours
+        raise BlockingIOError(0, "the lock file is locked")
     os.write(fd, OURS)
 
 
@@ -99,7 +97,7 @@ def _left_behind(name: str, folder_fd: int, now_wall: float) -> int:
     taken = False
     try:
         is_ours = stat.S_ISREG(os.fstat(fd).st_mode) and os.pread(fd, len(OURS) + 1, 0) == OURS
-        if is_ours and locked(fd):
+        if is_ours and lock(fd):
             taken = _is_at(fd, name, folder_fd)
             return fd if taken else _GONE
         if not is_ours and now_wall - os.fstat(fd).st_mtime > STALE_S and _is_at(fd, name, folder_fd):
@@ -125,7 +123,7 @@ def open_mailbox(name: str, folder_fd: int) -> int:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                 raise NotAMailbox(0, "not a plain file with one name")
-            if not locked(fd):
+            if not lock(fd):
                 os.close(fd)
                 return -1
             if _is_at(fd, name, folder_fd):
@@ -134,15 +132,6 @@ def open_mailbox(name: str, folder_fd: int) -> int:
             os.close(fd)
             raise
         os.close(fd)  # replaced while we opened it
-
-
-def locked(fd: int) -> bool:
-    """Whether the whole file could be locked, until the descriptor is closed. Does not wait."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-    except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as POSIX leaves open
-        return False
-    return True
 
 
 def _is_at(fd: int, name: str, folder_fd: int) -> bool:

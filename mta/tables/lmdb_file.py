@@ -5,8 +5,8 @@ once for all processes; what is not in memory is waited for, as with any page fa
 
 LMDB's own lock file is not used, nor is it by Postfix: readers would have to write to it. A writer that works in place
 must not use pages anew that somebody still reads, and Postfix keeps it from that with a lock on the database: shared
-for a look-up, exclusive for a moment before the writing begins. So does this module. Its locks belong to the open file
-and not to the process (F_OFD_SETLK), so nothing else in the process can lose them.
+for a look-up, exclusive for a moment before the writing begins. So does this module, with locks of `mta.record_lock`,
+which nothing else in the process can lose.
 
 LMDB trusts what it reads. A file that is cut while it is mapped ends the process that reads behind its end; so its size
 is looked at before each look-up, and a file that is shorter than it says is not read. What is left is the instant
@@ -14,14 +14,13 @@ between the two, for those who copy over a database; to rename is safe. With con
 mostly finds out, and sometimes reads nonsense.
 """
 
-import fcntl
 import os
 import stat
-import struct
 import weakref
 
 import lmdb
 
+from mta.record_lock import lock_shared, unlock
 from mta.regular_file import NotRegular, without_waiting
 from mta.tables.answer import VALUE_BYTES, checked
 
@@ -33,10 +32,6 @@ TAIL_PAGES = 16
 """So many of the last pages may be missing: LMDB does not write what one transaction both took and gave back."""
 
 Identity = tuple[int, int]
-
-_LOCK = "hhqqi4x"  # struct flock
-_SHARED = struct.pack(_LOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-_NONE = struct.pack(_LOCK, fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 
 class Locked(Exception):
@@ -79,7 +74,7 @@ class Database:
             if status.st_mtime_ns != self._changed_ns or status.st_size != self._size_bytes:
                 self._check(status)
             found = self._look_up(key)
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _NONE)
+            unlock(self._fd)
         except (OSError, lmdb.Error) as error:
             self.close()
             raise OSError(0, _words(error)) from None
@@ -105,10 +100,8 @@ class Database:
     def _take_lock(self) -> None:
         if self.is_closed:  # by another table that has it
             raise OSError(0, "it was closed")
-        try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _SHARED)
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, as the system likes
-            raise Locked from None
+        if not lock_shared(self._fd):
+            raise Locked
 
     def _check(self, status: os.stat_result) -> None:
         """Raise `OSError` unless the file is as long as it has to be; LMDB never makes one shorter."""
