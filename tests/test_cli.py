@@ -14,8 +14,7 @@ import pytest
 
 from mta import __version__, ipc
 from mta.errors import EX_CONFIG, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.command import ROOT, mta, python
 
 CONFIG = """\
 hostname = "mx.example.org"
@@ -39,18 +38,6 @@ ITEM = {
     "received_wall": 1700000000.25,
     "due_wall": None,
 }
-
-
-def mta(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mta", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -77,8 +64,7 @@ def test_wrong_command_line(words: list[str]) -> None:
 
 def test_gevent_and_rich_are_not_loaded_for_nothing() -> None:
     program = "import sys, mta.cli; print([name for name in ('gevent', 'rich', 'asyncio') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stdout == "[]\n"
+    assert python("-c", program).stdout == "[]\n"
 
 
 def test_check_of_a_good_file(config: Path) -> None:

@@ -2,15 +2,15 @@
 
 import os
 import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from mta.cli_build import BUILD_FAILED
 from mta.errors import EX_CONFIG, EX_OK, EX_USAGE
+from tests.support.command import python
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = """\
 hostname = "mx.example.org"
 spool = "spool"
@@ -33,24 +33,11 @@ path = "other"
 kind = "file"
 path = "users"
 """
-WITHOUT = "import sys; sys.modules['lmdb'] = None; from mta.cli import main; main()"
+WITHOUT = ("-c", "import sys; sys.modules['lmdb'] = None; from mta.cli import main; main()")
 
 
-def run(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "MTA_CONFIG": str(config), "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=config.parent,
-        env=environment,
-        check=False,
-    )
-
-
-def mta(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run(config, "-m", "mta", *arguments)
+def mta(config: Path, *words: str, program: Sequence[str] = ("-m", "mta")) -> subprocess.CompletedProcess[str]:
+    return python(*program, *words, cwd=config.parent, MTA_CONFIG=str(config))
 
 
 @pytest.fixture
@@ -106,11 +93,11 @@ def test_tables_that_cannot_be_built(config: Path, name: str, words: str) -> Non
 
 
 def test_without_the_package(config: Path) -> None:
-    done = run(config, "-c", WITHOUT, "table", "build", "./users")
+    done = mta(config, "table", "build", "./users", program=WITHOUT)
     assert done.returncode == EX_CONFIG
     words = "needs the Python package lmdb, which is not installed: pip install 'mta[lmdb]'"
     assert done.stderr == f"mta table build {words}\n"
-    done = run(config, "-c", WITHOUT, "check")
+    done = mta(config, "check", program=WITHOUT)
     assert done.returncode == 1
     assert done.stdout == (
         f"{config}:13: table.users.kind: lmdb {words}\n{config}:16: table.other.kind: lmdb {words}\n"

@@ -3,7 +3,6 @@
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import pytest
 from mta.errors import EX_OK
 from mta.tables.lmdb_build import build
 from tests.support.certificates import Authority
+from tests.support.command import mta
 
-ROOT = Path(__file__).resolve().parent.parent
 HEAD = """\
 hostname = "mx.example.org"
 spool = "spool"
@@ -51,14 +50,7 @@ class Rig:
     def faults(self, lines: str) -> list[str]:
         """What is said of these lines, whose first is 1; where a fault is in them, that is not said of the file."""
         config = self.write("mta.toml", HEAD.format(user=self.user) + lines)
-        done = subprocess.run(
-            [sys.executable, "-m", "mta", "check", "-c", str(config)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=ROOT,
-            check=False,
-        )
+        done = mta("check", "-c", config)
         assert done.stderr == ""
         if done.returncode == EX_OK:
             assert done.stdout == f"{config}: fine\n"

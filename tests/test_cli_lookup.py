@@ -1,17 +1,15 @@
 """`mta table get`, and the files of tables in `mta check`, as a process."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from mta.errors import EX_OK, EX_TEMPFAIL, EX_USAGE
+from tests.support import command
 from tests.support.httpvalues import HttpValues
 
-ROOT = Path(__file__).resolve().parent.parent
 CONFIG = """\
 hostname = "mx.example.org"
 spool = "spool"
@@ -41,16 +39,8 @@ entries = ["192.0.2.0/24 550 5.7.1 no"]
 """
 
 
-def mta(config: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mta", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, "MTA_CONFIG": str(config)},
-        check=False,
-    )
+def mta(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return command.mta(*words, MTA_CONFIG=str(config))
 
 
 @pytest.fixture

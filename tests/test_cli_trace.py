@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from mta.cli_trace import gather, told
 from mta.config import Log
 from mta.log_reader import LogError, open_log, parse, records
 from mta.tls_facts import TlsFacts
+from tests.support.command import mta
 
-ROOT = Path(__file__).resolve().parent.parent
 EVIL = 'quote " backslash \\ escape \x1b[2J tab \t end'
 
 
@@ -107,16 +106,15 @@ def test_the_command(file: Path, tmp_path: Path) -> None:
         '[[route]]\nrecipients = ["*"]\ntransport = "store"\n[log]\nfile = "mta.log"\n'
     )
 
-    def trace(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        arguments = [sys.executable, "-m", "mta", "trace", "-c", str(config), *words]
-        return subprocess.run(arguments, capture_output=True, input=stdin, timeout=60, cwd=ROOT, check=False)
+    def trace(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        return mta("trace", "-c", config, *words, stdin=stdin)
 
     done = trace("5a1")
-    lines = done.stdout.decode().splitlines()
+    lines = done.stdout.splitlines()
     assert (done.returncode, len(lines)) == (0, 9)
     assert "192.0.2.7:57178 on 0.0.0.0:25" in lines[0]
     assert "at RCPT TO:<x@b.example>, from <me@example.net>: 550 5.1.1 who?" in lines[2]
-    assert "\x1b" not in done.stdout.decode()
+    assert "\x1b" not in done.stdout
     (first, *_) = trace("5a1", "--json").stdout.splitlines()
     assert json.loads(first)["event"] == "connect"
     assert trace("nobody").returncode == 1

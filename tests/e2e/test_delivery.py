@@ -3,15 +3,13 @@
 import json
 import re
 import smtplib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.load import RawClient, Refused
-from tests.support.server import ROOT, Server
+from tests.support.server import Server
 
 PREPENDED = re.compile(
     rb"Return-Path: <[^\r\n]*>\r\n"
@@ -178,9 +176,7 @@ def test_hostile_local_parts(tmp_path: Path) -> None:
 def test_queue_command(server: Server) -> None:
     """`mta queue stats --json` says that nothing is left."""
     server.wait_empty()
-    command = [sys.executable, "-m", "mta", "queue", "stats", "-c", str(server.config), "--json"]
-    result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    stats = json.loads(result.stdout)
+    stats = json.loads(server.command("queue", "stats", "--json"))
     assert {name: stats[name] for name in ("queued", "active", "waiting", "held", "failed")} == {
         "queued": 0,
         "active": 0,

@@ -33,9 +33,7 @@ def drain(server: Server, *words: str, code: int = 0) -> list[str]:
 
 
 def queue(server: Server, *words: str) -> dict[str, Any]:
-    arguments = [sys.executable, "-m", "mta", "queue", *words, "--json", "-c", str(server.config)]
-    found = subprocess.run(arguments, capture_output=True, timeout=60, cwd=ROOT, check=True)
-    return dict(json.loads(found.stdout.splitlines()[0]))
+    return dict(json.loads(server.command("queue", *words, "--json").splitlines()[0]))
 
 
 def submit(server: Server, count: int, first: int = 0) -> None:

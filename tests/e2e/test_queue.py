@@ -3,14 +3,13 @@
 import json
 import smtplib
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.load import RawClient
-from tests.support.server import HOST, ROOT, Server, free_port
+from tests.support.server import HOST, Server, free_port
 from tests.support.sink import Sink
 
 BODY = b"Subject: %d\r\n\r\nbody %d\r\n.dots\r\n"
@@ -31,10 +30,7 @@ def settings(port: int, other: int) -> dict[str, object]:
 
 def command(server: Server, *words: str, code: int = 0) -> list[str]:
     """Run `mta queue`; the lines that it prints."""
-    arguments = [sys.executable, "-m", "mta", "queue", *words, "-c", str(server.config)]
-    done = subprocess.run(arguments, capture_output=True, timeout=60, cwd=ROOT, check=False)
-    assert done.returncode == code, (done, server.complaints())
-    return done.stdout.decode().split("\n")[:-1]
+    return server.command("queue", *words, code=code).split("\n")[:-1]
 
 
 def listed(server: Server, *words: str) -> list[dict[str, Any]]:
@@ -162,9 +158,7 @@ def test_trace(server: Server) -> None:
             assert client.rcpt("user@example.org")[0] == 250
             queue_id = client.data(b"Subject: x\r\n\r\nx\r\n")[1].decode().split()[-1]
         server.wait_empty()
-    arguments = [sys.executable, "-m", "mta", "trace", queue_id, "--json", "-c", str(server.config)]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, cwd=ROOT, check=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
+    records = [json.loads(line) for line in server.command("trace", queue_id, "--json").splitlines()]
     events = [record["event"] for record in records]
     assert events[0] == "connect"
     assert sorted(events) == ["connect", "delivered", "disconnect", "queued", "refused"]

@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import mta
 from tests.support.load import RawClient
-from tests.support.server import HOST, ROOT, Server
+from tests.support.server import HOST, Server
 
 MX, A, TXT = 15, 1, 16
 RECORDS = {
@@ -67,8 +66,7 @@ def test_a_policy_that_cannot_be_fetched_is_reported(tmp_path: Path, resolver: s
     (line,) = [line for line in server.log.read_text().splitlines() if "event=tls_result" in line]
     assert " domain=example.net policy=sts policy_domain=example.net result=sts-policy-fetch-error " in line
     day = datetime.now(UTC).date().isoformat()
-    arguments = ["tlsrpt", "-c", str(server.config), "--day", day, "--out", str(tmp_path / "reports"), "--json"]
-    ran = subprocess.run([sys.executable, "-m", "mta", *arguments], cwd=ROOT, capture_output=True, text=True)
+    ran = mta("tlsrpt", "-c", server.config, "--day", day, "--out", tmp_path / "reports", "--json")
     assert (ran.returncode, ran.stderr) == (0, "")
     item = json.loads(ran.stdout)
     assert (item["domain"], item["successful"], item["failed"]) == ("example.net", 0, 1)

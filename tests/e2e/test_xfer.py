@@ -64,10 +64,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 
 def run(server: Server, *words: str, code: int = 0) -> list[str]:
-    arguments = [sys.executable, "-m", "mta", *words, "-c", str(server.config)]
-    done = subprocess.run(arguments, capture_output=True, timeout=90, cwd=ROOT, check=False)
-    assert done.returncode == code, (done, server.complaints())
-    return done.stdout.decode().splitlines()
+    return server.command(*words, code=code).splitlines()
 
 
 def listed(server: Server) -> dict[str, dict[str, Any]]:

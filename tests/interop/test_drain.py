@@ -1,15 +1,13 @@
 """A node hands its queue to a Postfix that relays for it, which knows nothing of hand-overs."""
 
 import smtplib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.postfix import Postfix, missing
-from tests.support.server import HOST, ROOT, Server, free_port, wait_until
+from tests.support.server import HOST, Server, free_port, wait_until
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -29,11 +27,6 @@ def postfix() -> Iterator[Postfix]:
         yield postfix
 
 
-def run(server: Server, *words: str) -> str:
-    arguments = [sys.executable, "-m", "mta", *words, "-c", str(server.config)]
-    return subprocess.run(arguments, capture_output=True, timeout=60, cwd=ROOT, check=True, text=True).stdout
-
-
 def test_everything_arrives(tmp_path: Path, postfix: Postfix) -> None:
     """Waiting and held messages; and it tells the sender who asked to hear of success, as it has DSN."""
     settings = {
@@ -50,8 +43,8 @@ def test_everything_arrives(tmp_path: Path, postfix: Postfix) -> None:
                 content = b"Subject: %d\r\n\r\n.body\r\n" % number
                 smtp.sendmail(f"{number}@example.net", ["ann@example.org"], content, [], options)
         server.until(lambda: server.stats()["waiting"] == COUNT, "first attempts")
-        run(server, "queue", "hold", "--sender", "1@*")
-        assert "the queue is empty" in run(server, "drain", "--to", f"{HOST}:{postfix.port}")
+        server.command("queue", "hold", "--sender", "1@*")
+        assert "the queue is empty" in server.command("drain", "--to", f"{HOST}:{postfix.port}")
         assert server.wait() == 0
     finally:
         if server.process is not None and server.process.poll() is None:

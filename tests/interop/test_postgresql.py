@@ -1,8 +1,6 @@
 """A real PostgreSQL as a table: values, bounds, what it refuses, silence, restarts; who is known at RCPT."""
 
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from mta.errors import TableDown
 from mta.tables.book import ReportedTable, open_table
 from mta.tables.settings import Table
 from tests.support.asking import answer
+from tests.support.command import mta
 from tests.support.issued import Issued
 from tests.support.postgresql import PASSWORD, PostgreSQL
 from tests.support.server import Server
@@ -237,11 +236,10 @@ def test_recipients(tmp_path: Path, password: str) -> None:
 
 def test_the_command(server: PostgreSQL, tmp_path: Path, password: str) -> None:
     table = {"kind": "sql", "url": server.tcp, "password_file": password, "query": QUERY}
-    mta = Server(tmp_path / "mta", {"table": {"users": table}})
+    config = Server(tmp_path / "mta", {"table": {"users": table}}).config
 
     def get(key: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "mta", "table", "get", "-c", str(mta.config), "users", key]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = mta("table", "get", "-c", config, "users", key)
         return done.returncode, done.stdout + done.stderr
 
     assert get("joe@example.org") == (0, "a välue\n")

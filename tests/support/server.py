@@ -18,8 +18,8 @@ from typing import Any
 
 from mta import ipc
 from mta.errors import IpcError
+from tests.support.command import ROOT, mta
 
-ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 PAUSE_S = 0.02  # between two looks at a condition
@@ -200,6 +200,14 @@ class Server:
     def processes(self) -> list[int]:
         """The supervisor and all its children."""
         return [self.pid, *(pid for role in ROLES for pid in self.children(role))]
+
+    # Commands ---------------------------------------------------------------------------------------------------
+
+    def command(self, *words: str, code: int = 0) -> str:
+        """Run `mta` with our configuration, to the end, which must be that exit code; returns what it prints."""
+        done = mta(*words, "-c", self.config)
+        assert done.returncode == code, (done, self.complaints())
+        return done.stdout
 
     # The queue --------------------------------------------------------------------------------------------------
 
