@@ -10,6 +10,7 @@ import os
 import struct
 
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
+_UNLOCKED = struct.pack("h", fcntl.F_UNLCK)
 
 
 def lock(fd: int, start: int = 0, length: int = 0) -> bool:
@@ -25,6 +26,12 @@ def lock_shared(fd: int) -> bool:
 def unlock(fd: int, start: int = 0, length: int = 0) -> None:
     """Let go of it."""
     _set(fd, fcntl.F_UNLCK, start, length)
+
+
+def is_locked(fd: int, start: int = 0, length: int = 0) -> bool:
+    """Whether somebody else has a lock of any kind on one of the bytes."""
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return not fcntl.fcntl(fd, fcntl.F_OFD_GETLK, asked).startswith(_UNLOCKED)
 
 
 def _set(fd: int, kind: int, start: int, length: int) -> bool:

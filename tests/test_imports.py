@@ -42,7 +42,8 @@ ALLOWED = {
     "server": (
         *("smtp", "policy", "tables", "dns", "spool.writer", "spool.large", "spool.queueid"),
         *("child", "clients_file", "config", "envelope", "errors", "fastparse", "ipc", "log", "metrics"),
-        *("config_access", "networks", "newlines", "pem", "routing", "sinks_file", "tls_facts", "tls_file"),
+        *("config_access", "networks", "newlines", "pem", "record_lock", "routing", "sinks_file"),
+        *("tls_facts", "tls_file"),
     ),
     "qmgr": (
         *("dsn", "spool", "child", "config", "drain", "envelope", "errors", "ipc", "log", "metrics", "routing"),

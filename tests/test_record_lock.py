@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mta.record_lock import lock, lock_shared, unlock
+from mta.record_lock import is_locked, lock, lock_shared, unlock
 
 
 @pytest.fixture
@@ -58,6 +58,21 @@ def test_bytes_of_their_own(pair: tuple[int, int]) -> None:
     assert lock(one, 1000, 1)
     unlock(one, 1, 1)
     assert lock(two, 1, 1)
+
+
+def test_it_is_seen_by_others_only(pair: tuple[int, int]) -> None:
+    one, two = pair
+    assert lock(one, 1, 1)
+    assert lock(one, 5, 1)
+    assert [is_locked(two, start, 1) for start in range(3)] == [False, True, False]
+    assert is_locked(two)
+    assert is_locked(two, 2)
+    assert not is_locked(two, 6)
+    assert not is_locked(one)
+    unlock(one)
+    assert not is_locked(two)
+    assert lock_shared(one)
+    assert is_locked(two)
 
 
 def test_it_ends_with_its_own_descriptor_and_no_other(path: Path, pair: tuple[int, int]) -> None:

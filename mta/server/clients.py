@@ -8,21 +8,17 @@ It fails open. A worker that found no free region counts for itself alone, and s
 free word in its bucket: the others do not see it.
 """
 
-import fcntl
 import mmap
 import os
-import struct
 from hashlib import blake2b
 
+from mta import record_lock
 from mta.clients_file import BUCKET_BYTES, BUCKET_WORDS, GENERATION_WORD, WORD_BYTES, layout
 
 COUNT_BITS = 24
 COUNT_BYTES = COUNT_BITS // 8
 COUNT_MAX = (1 << COUNT_BITS) - 1  # sixteen times as many as a worker can be allowed to have
 MARK_BYTES = WORD_BYTES - COUNT_BYTES
-
-_FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
-_UNLOCKED = struct.pack("h", fcntl.F_UNLCK)
 
 
 class _Entry:
@@ -102,8 +98,8 @@ class ClientTable:
     def close(self) -> None:
         """Give the region back and let go of the file. A process that ends has no need to."""
         if self._region is not None:
-            self._set_lock(fcntl.F_UNLCK, self._layout.regions + self._region)
-            self._set_lock(fcntl.F_UNLCK, self._region)
+            record_lock.unlock(self._fd, self._layout.regions + self._region, 1)
+            record_lock.unlock(self._fd, self._region, 1)
             self._announce()
         self._words.release()
         self._memory.close()
@@ -156,15 +152,15 @@ class ClientTable:
     def _claim(self) -> int | None:
         """The first region that nobody has, cleared and ours; None when all are taken, or memory is."""
         for region in range(self._layout.regions):
-            if not self._set_lock(fcntl.F_WRLCK, region):
+            if not record_lock.lock(self._fd, region, 1):
                 continue
             try:
                 # Writing takes the memory as well: a mapped hole that cannot be filled would kill us later.
                 os.pwrite(self._fd, bytes(self._layout.region_bytes), self._layout.offset(region))
             except OSError:
-                self._set_lock(fcntl.F_UNLCK, region)
+                record_lock.unlock(self._fd, region, 1)
                 return None
-            self._set_lock(fcntl.F_WRLCK, self._layout.regions + region)
+            record_lock.lock(self._fd, self._layout.regions + region, 1)
             self._announce()
             return region
         return None
@@ -179,24 +175,11 @@ class ClientTable:
         self._others = []
         regions = self._layout.regions
         for region in range(regions):
-            if not self._is_locked(regions + region, regions - region):
+            if not record_lock.is_locked(self._fd, regions + region, regions - region):
                 break
             if self._is_live(region):
                 self._others.append((region, self._layout.offset(region)))
 
     def _is_live(self, region: int) -> bool:
         """Whether another process that lives has a region."""
-        return self._is_locked(self._layout.regions + region, 1)
-
-    def _is_locked(self, start: int, length: int) -> bool:
-        """Whether somebody else has a lock on one of the bytes."""
-        asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
-        return not fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, asked).startswith(_UNLOCKED)
-
-    def _set_lock(self, kind: int, byte: int) -> bool:
-        """Lock or unlock a byte; returns whether it could be."""
-        try:
-            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, byte, 1, 0))
-        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES: somebody else has it
-            return False
-        return True
+        return record_lock.is_locked(self._fd, self._layout.regions + region, 1)

@@ -1,6 +1,5 @@
 """Counting connections by client network: several tables on one memory file stand for several workers."""
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta import clients_file
+from mta import clients_file, record_lock
 from mta.clients_file import BUCKET_WORDS, HEADER_BYTES
 from mta.errors import IpcError
 from mta.networks import network_of
@@ -219,7 +218,7 @@ def test_a_region_that_is_taken_but_not_cleared_yet_does_not_count(worker: Calla
     one, two = worker(), worker()
     two.add(A)
     assert one.count(A) == 1
-    two._set_lock(fcntl.F_UNLCK, clients_file.REGIONS + 1)
+    record_lock.unlock(two._fd, clients_file.REGIONS + 1, 1)
     assert one.count(A) == 0
     assert worker()._region == 2
 
