@@ -1,8 +1,8 @@
 """Messages as the transports see them, and how they are read from the spool.
 
-A small message costs one `pread` at most: header, envelope and body stand together in the segment. A large body has a file of
-its own and is read in pieces. Nothing is believed before its checksum is; that of a large body is known only at its
-end, so a transport must not finish a message whose `chunks` raise.
+A small message costs one `pread` at most: header, envelope and body stand together in the segment. A large body has a
+file of its own and is read in pieces. Nothing is believed before its checksum is; that of a large body is known only at
+its end, so a transport must not finish a message whose `chunks` raise.
 """
 
 from collections.abc import Iterator
