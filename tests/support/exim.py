@@ -6,13 +6,13 @@ on a user that only its package makes; nss_wrapper, preloaded, shows it one. Nee
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.front import PEERS
+from tests.support.program import Program
 from tests.support.server import HOST, free_port, wait_until
 
 BINARY = PEERS / "usr" / "sbin" / "exim4"
@@ -137,14 +137,18 @@ class Exim:
         shutil.rmtree(self._folder)
 
 
-class EximServer:
+class EximServer(Program):
     """An Exim that listens, from entry to exit; it puts mail for example.org into one maildir, and takes no other."""
 
+    name = "Exim"
+
     def __init__(self) -> None:
-        self._folder, self._environment = _made()
-        self.port = free_port()
-        self._configuration = self._folder / "exim.conf"
-        self._configuration.write_text(RECEIVING.format(binary=BINARY, folder=self._folder, user=USER_ID))
+        self._folder, environment = _made()
+        port = free_port()
+        configuration = self._folder / "exim.conf"
+        configuration.write_text(RECEIVING.format(binary=BINARY, folder=self._folder, user=USER_ID))
+        command = [str(BINARY), "-C", str(configuration), "-bdf", "-oX", f"<; [{HOST}]:{port}"]
+        super().__init__(command, self._folder / "output", port, env=environment)
 
     def mail(self, count: int) -> list[bytes]:
         """The content of the mailbox, once there is so much."""
@@ -152,29 +156,9 @@ class EximServer:
         wait_until(lambda: folder.exists() and len(list(folder.iterdir())) >= count, f"{count} files")
         return [path.read_bytes() for path in folder.iterdir()]
 
-    def __enter__(self) -> "EximServer":
-        command = [str(BINARY), "-C", str(self._configuration), "-bdf", "-oX", f"<; [{HOST}]:{self.port}"]
-        with (self._folder / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
-        try:
-            wait_until(self._listens, "Exim listens")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
+        super().__exit__()
         shutil.rmtree(self._folder)
-
-    def _listens(self) -> bool:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"Exim ended: {(self._folder / 'output').read_text(errors='replace')}")
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
 
 
 def _made() -> tuple[Path, dict[str, str]]:

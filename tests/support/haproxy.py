@@ -1,12 +1,12 @@
 """A private HAProxy in TCP mode in front of one of our listeners, telling it who the client is."""
 
 import socket
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.server import HOST, free_port, wait_until
+from tests.support.program import Program
+from tests.support.server import HOST, free_port
 
 CONFIGURATION = """\
 global
@@ -41,37 +41,25 @@ class Balancer:
         self.port = free_port()
 
 
-class HAProxy:
+class HAProxy(Program):
     """Runs from entry to exit, with one section for each of `balancers`."""
 
-    def __init__(self, program: str, balancers: Mapping[str, Balancer]) -> None:
-        self._program = program
-        self._balancers = balancers
+    name = "HAProxy"
 
-    def __enter__(self) -> "HAProxy":
+    def __init__(self, program: str, balancers: Mapping[str, Balancer]) -> None:
+        self._addresses = [(balancer.address, balancer.port) for balancer in balancers.values()]
         self._folder = tempfile.TemporaryDirectory(prefix="haproxy-")
         folder = Path(self._folder.name)
         text = CONFIGURATION.format(folder=folder)
-        for name, balancer in self._balancers.items():
-            text += FRONT.format(name=name, host=HOST, **vars(balancer))
+        text += "".join(FRONT.format(name=name, host=HOST, **vars(one)) for name, one in balancers.items())
         configuration = folder / "haproxy.cfg"
         configuration.write_text(text)
         self._stats = str(folder / "stats")
-        self._output = (folder / "output").open("wb+")
-        command = [self._program, "-db", "-f", str(configuration)]  # -db: in the foreground
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output)
-        try:
-            for balancer in self._balancers.values():
-                wait_until(lambda at=(balancer.address, balancer.port): self._listens(at), "HAProxy listens")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        command = [program, "-db", "-f", str(configuration)]  # -db: in the foreground
+        super().__init__(command, folder / "output", self._addresses[0][1])
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._output.close()
+        super().__exit__()
         self._folder.cleanup()
 
     def status(self, name: str) -> tuple[str, str]:
@@ -84,9 +72,10 @@ class HAProxy:
         (row,) = [dict(zip(header, row, strict=False)) for row in rows if row[:2] == [name, "mx"]]
         return row["status"], row["check_status"]
 
-    def _listens(self, address: tuple[str, int]) -> bool:
-        if self._process.poll() is not None:
-            self._output.seek(0)
-            raise RuntimeError(f"HAProxy ended:\n{self._output.read().decode(errors='replace')}")
-        with socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET) as probe:
-            return probe.connect_ex(address) == 0
+    def answers(self) -> bool:
+        """Whether it listens, at all addresses."""
+        for address, port in self._addresses:
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+                if probe.connect_ex((address, port)):
+                    return False
+        return True

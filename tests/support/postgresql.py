@@ -18,7 +18,8 @@ import pytest
 
 from tests.support.certificates import Pair
 from tests.support.front import PEERS
-from tests.support.server import HOST, free_port, wait_until
+from tests.support.program import Program
+from tests.support.server import HOST, free_port
 
 USER = "mta"
 PASSWORD = "ein Päßwort: %/@'"
@@ -42,21 +43,26 @@ def programs() -> Path:
     pytest.skip("PostgreSQL is not installed: make peers")
 
 
-class PostgreSQL:
-    """Runs from entry to exit. `port` is its own of the loopback address, `folder` has its Unix socket.
+class PostgreSQL(Program):
+    """`folder` has its Unix socket. With a certificate it offers TLS."""
 
-    With a certificate it offers TLS.
-    """
+    name = "PostgreSQL"
+    ends_by = signal.SIGINT
 
     def __init__(self, pair: Pair | None = None) -> None:
         self._pair = pair
         self._programs = programs()
         self._owner: dict[str, Any] = {}
-        self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self.process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             self._give_away()
+        port = free_port()
+        options = {**SETTINGS, "port": str(port), "unix_socket_directories": str(self.folder)}
+        if pair is not None:
+            options |= {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
+        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        command = [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *words]
+        super().__init__(command, self.folder / "log", port, cwd=self.folder, **self._owner)
 
     @property
     def tcp(self) -> str:
@@ -68,55 +74,19 @@ class PostgreSQL:
         """The same by its socket."""
         return f"postgresql+psycopg://{USER}@/postgres?host={self.folder}&port={self.port}"
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        options = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
-        if self._pair is not None:
-            options |= {"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
-        words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-        with (self.folder / "log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [str(self._programs / "postgres"), "-D", str(self.folder / "data"), *words],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                **self._owner,
-            )
-        wait_until(self._answers, "PostgreSQL answers")
-
-    def stop(self) -> None:
-        """End it at once, with all its connections."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
-        self.process.wait(30)
-
-    def send(self, number: signal.Signals) -> None:
-        """A signal for it and for those that serve its connections."""
-        assert self.process is not None
-        pid = self.process.pid
-        served = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for each in (pid, *map(int, served)):
-            os.kill(each, number)
-
     def tell(self, statement: str, *parameters: object, database: str = "postgres") -> None:
         """Run a statement, as its superuser."""
         with self._connect(database) as connection:
             connection.execute(statement, parameters or None)  # type: ignore[arg-type]
 
-    def __enter__(self) -> "PostgreSQL":
-        try:
+    def start(self) -> None:
+        """Start it, and wait until it answers; the first time, make what it keeps."""
+        if not (self.folder / "data").exists():
             self._initialize()
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        super().start()
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.send(signal.SIGCONT)
-            self.stop()
+        super().__exit__()
         shutil.rmtree(self.folder)
 
     def _give_away(self) -> None:
@@ -158,10 +128,8 @@ class PostgreSQL:
             host=HOST, port=self.port, user=USER, password=PASSWORD, dbname=database, autocommit=True, connect_timeout=5
         )
 
-    def _answers(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise RuntimeError(f"PostgreSQL ended:\n{(self.folder / 'log').read_text(errors='replace')}")
+    def answers(self) -> bool:
+        """Whether it does, a query."""
         try:
             self.tell("SELECT 1")
         except psycopg.OperationalError:

@@ -5,50 +5,32 @@ server wherever it is not called by that.
 """
 
 import socket
-import subprocess
 from pathlib import Path
 
-from tests.support.server import HOST, free_port, wait_until
+from tests.support.program import Program
+from tests.support.server import HOST, free_port
 
 
-class Redis:
-    """Runs from entry to exit; `tcp` and `unix` are where, as the settings of a table have it."""
+class Redis(Program):
+    """`tcp` and `unix` are where, as the settings of a table have it."""
+
+    name = "Redis"
 
     def __init__(self, program: str, folder: Path) -> None:
-        self._program = program
-        self._folder = folder
+        port = free_port()
         self._path = folder / "redis.sock"
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self.tcp = f"{HOST}:{self._port}"
+        self.tcp = f"{HOST}:{port}"
         self.unix = f"unix:{self._path}"
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
         options = {
             "bind": HOST,
-            "port": str(self._port),
+            "port": str(port),
             "unixsocket": str(self._path),
-            "dir": str(self._folder),
+            "dir": str(folder),
             "save": "",
             "appendonly": "no",
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
-        with (self._folder / "redis.log").open("ab") as output:
-            self._process = subprocess.Popen(
-                ["redis-server", *words],
-                executable=self._program,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        wait_until(self._answers, "Redis answers")
-
-    def stop(self) -> None:
-        """End it, with all that it knows."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait(30)
+        super().__init__(["redis-server", *words], folder / "redis.log", port, executable=program)
 
     def tell(self, request: bytes) -> bytes:
         """Send a request on a connection of its own; returns the first bytes of the reply."""
@@ -58,14 +40,8 @@ class Redis:
             connection.sendall(request)
             return connection.recv(4096)
 
-    def __enter__(self) -> "Redis":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it does, a PING."""
         try:
             return self.tell(b"PING\r\n") == b"+PONG\r\n"
         except OSError:

@@ -1,8 +1,6 @@
 """A private OpenLDAP server in a folder of its own, in the foreground, with an entry for each mailbox it is given."""
 
 import os
-import signal
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +10,8 @@ import pytest
 
 from tests.support.certificates import Pair
 from tests.support.front import PEERS
-from tests.support.server import HOST, free_port, wait_until
+from tests.support.program import Program
+from tests.support.server import HOST, free_port
 
 BASE = "ou=people,dc=example,dc=org"
 MANAGER = "cn=manager,dc=example,dc=org"
@@ -47,12 +46,14 @@ ou: people
 """
 
 
-class Slapd:
+class Slapd(Program):
     """Runs from entry to exit. `entries` are names and the values of their attributes (`mail`, `description`, ...).
 
     `more` are further lines of its configuration. With a certificate it speaks TLS: from the first byte on a port of
     its own, and after StartTLS.
     """
+
+    name = "slapd"
 
     def __init__(
         self,
@@ -63,17 +64,13 @@ class Slapd:
         more: str = "",
     ) -> None:
         self._root = _root()
-        self._folder = folder
-        self._port = free_port()
-        self._tls_port = free_port()
-        self._has_tls = pair is not None
+        port, tls_port = free_port(), free_port()
         self._environment = {
             **os.environ,
             "LD_LIBRARY_PATH": ":".join(str(found.parent) for found in self._root.glob("usr/lib/*/libslapi*.so.0")),
         }
-        self.process: subprocess.Popen[bytes] | None = None
-        self.ldap = f"ldap://{HOST}:{self._port}"
-        self.ldaps = f"ldaps://{HOST}:{self._tls_port}"
+        self.ldap = f"ldap://{HOST}:{port}"
+        self.ldaps = f"ldaps://{HOST}:{tls_port}"
         self.ldapi = f"ldapi://{quote(str(folder / 'slapd.sock'), safe='')}"
         (folder / "data").mkdir()
         tls = f"TLSCertificateFile {pair.certificate}\nTLSCertificateKeyFile {pair.key}\n" if pair is not None else ""
@@ -89,43 +86,9 @@ class Slapd:
             )
         )
         self._load(entries)
-
-    def start(self) -> None:
-        """Start it, and wait until it listens."""
-        listeners = [self.ldap, self.ldapi, *([self.ldaps] if self._has_tls else [])]
-        with (self._folder / "slapd.log").open("ab") as output:
-            self.process = subprocess.Popen(
-                [self._program("slapd"), "-f", str(self._configuration), "-h", " ".join(listeners), "-d", "0"],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self._environment,
-            )
-        wait_until(self._listens, "slapd listens")
-
-    def stop(self) -> None:
-        """End it, with all its connections."""
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait(30)
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self.process is not None
-        os.kill(self.process.pid, number)
-
-    def __enter__(self) -> "Slapd":
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.send(signal.SIGCONT)
-            self.stop()
+        listeners = [self.ldap, self.ldapi, *([self.ldaps] if pair is not None else [])]
+        command = [self._program("slapd"), "-f", str(self._configuration), "-h", " ".join(listeners), "-d", "0"]
+        super().__init__(command, folder / "slapd.log", port, env=self._environment)
 
     def _program(self, name: str) -> str:
         return str(self._root / "usr/sbin" / name)
@@ -142,13 +105,6 @@ class Slapd:
             capture_output=True,
             env=self._environment,
         )
-
-    def _listens(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            raise RuntimeError(f"slapd ended:\n{(self._folder / 'slapd.log').read_text(errors='replace')}")
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self._port)) == 0
 
 
 def _root() -> Path:

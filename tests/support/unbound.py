@@ -4,12 +4,12 @@ NSD answers for its zones alone; Unbound asks it, and nobody else.
 """
 
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.support.server import HOST, free_port, wait_until
+from tests.support.program import Program
+from tests.support.server import HOST, free_port
 
 START = """\
 $ORIGIN {name}.
@@ -77,42 +77,22 @@ class Zone:
         self.is_bogus = is_bogus
 
 
-class Running:
-    """A program in the foreground on a port; from entry to exit."""
+class Running(Program):
+    """One of them."""
 
     def __init__(self, command: Sequence[str], folder: Path, port: int) -> None:
-        self._command = command
-        self._log = folder / (Path(command[0]).name + ".log")
-        self.port = port
+        self.name = Path(command[0]).name
+        super().__init__(command, folder / f"{self.name}.log", port)
 
     @property
     def address(self) -> str:
         """As our settings name it."""
         return f"{HOST}:{self.port}"
 
-    def __enter__(self) -> "Running":
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            wait_until(self._listens, f"{self._command[0]} listens")
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
     def reload(self) -> None:
         """Have it read its files again."""
-        self._process.send_signal(signal.SIGHUP)
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-
-    def _listens(self) -> bool:
-        if self._process.poll() is not None:
-            raise RuntimeError(f"{self._command[0]} ended:\n{self._log.read_text(errors='replace')}")
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, self.port)) == 0
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
 
 def sign(tools: str, folder: Path, name: str) -> Path:
