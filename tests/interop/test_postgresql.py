@@ -1,6 +1,5 @@
 """A real PostgreSQL as a table: values, bounds, what it refuses, silence, restarts; who is known at RCPT."""
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,13 +7,13 @@ import gevent
 import msgspec
 import pytest
 
-from mta.errors import TableDown
 from mta.tables.book import ReportedTable, open_table
 from mta.tables.settings import Table
-from tests.support.asking import answer
 from tests.support.command import mta
 from tests.support.issued import Issued
-from tests.support.postgresql import PASSWORD, PostgreSQL
+from tests.support.outage import check_hanging, check_recipients, down, wait_found
+from tests.support.postgresql import PostgreSQL
+from tests.support.program import PASSWORD
 from tests.support.server import Server
 
 pytestmark = pytest.mark.interop
@@ -35,25 +34,12 @@ def server() -> Iterator[PostgreSQL]:
         yield server
 
 
-@pytest.fixture
-def password(tmp_path: Path) -> str:
-    (tmp_path / "password").write_text(PASSWORD + "\n")
-    return str(tmp_path / "password")
-
-
 def table_of(url: str, password: str, query: str = QUERY, **given: object) -> ReportedTable:
     settings = {
         **{"kind": "sql", "url": url, "query": query, "password_file": password},
         **{"cache_s": 0, "negative_cache_s": 0, **given},
     }
     return open_table("users", msgspec.convert(settings, Table), lambda *_, **__: None)
-
-
-def down(table: ReportedTable, key: bytes = b"joe@example.org") -> str:
-    with pytest.raises(TableDown) as caught:
-        table.get(key)
-    assert PASSWORD not in caught.value.reason
-    return caught.value.reason
 
 
 @pytest.mark.parametrize("where", ["tcp", "unix"])
@@ -132,30 +118,10 @@ def test_a_slow_query(server: PostgreSQL, password: str) -> None:
 
 
 def test_a_server_that_hangs(server: PostgreSQL, password: str) -> None:
-    """Stopped in the middle: kept connections and new ones alike; afterwards all is as before."""
+    """Kept connections and new ones alike."""
     kept, fresh = (table_of(server.tcp, password, timeout_s=0.5, connections=1) for _ in range(2))
     assert kept.get(b"joe@example.org") is not None
-    server.send(signal.SIGSTOP)
-    asking = [gevent.spawn(down, table) for table in (kept, fresh)]
-    turns = 0
-    while not all(one.ready() for one in asking):
-        turns += 1
-        gevent.sleep(0.001)
-    server.send(signal.SIGCONT)
-    assert [one.value.endswith(": no answer within 0.5 s") for one in asking] == [True, True]
-    assert turns > 10
-    with gevent.Timeout(30):
-        for table in (kept, fresh):
-            while not found(table):
-                gevent.sleep(0.05)
-
-
-def found(table: ReportedTable) -> bool:
-    """Whether it is up again; a table that failed rests for two seconds."""
-    try:
-        return table.get(b"joe@example.org") is not None
-    except TableDown:
-        return False
+    check_hanging(server, [kept, fresh])
 
 
 def test_a_restart(password: str) -> None:
@@ -183,9 +149,7 @@ def test_a_password_that_changed(server: PostgreSQL, tmp_path: Path) -> None:
     table = table_of(server.tcp, str(file))
     down(table)
     file.write_text(PASSWORD)
-    with gevent.Timeout(30):
-        while not found(table):
-            gevent.sleep(0.05)
+    wait_found(table)
 
 
 def test_tls(password: str, issued: Issued) -> None:
@@ -201,37 +165,12 @@ def test_tls(password: str, issued: Issued) -> None:
 
 
 def test_recipients(tmp_path: Path, password: str) -> None:
-    """With the real processes: known, unknown, put off while the database is away, taken when it is there again."""
     with PostgreSQL() as server:
         server.tell("CREATE TABLE users (address TEXT)")
         server.tell("INSERT INTO users VALUES ('joe@example.org')")
-        settings = {
-            "processes": {"server": 1},
-            "domains": {"local": ["example.org"], "recipients": "users"},
-            "table": {
-                "users": {
-                    "kind": "sql",
-                    "url": server.tcp,
-                    "password_file": password,
-                    "query": "SELECT 1 FROM users WHERE address = :key",
-                    "cache_s": 0,
-                    "negative_cache_s": 0,
-                }
-            },
-        }
-        with Server(tmp_path / "mta", settings) as mta:
-            assert answer(mta, "joe@example.org").startswith("250 ")
-            assert answer(mta, "jane@example.org").startswith("550 5.1.1 ")
-            server.stop()
-            for user in ("joe", "jane"):
-                assert answer(mta, f"{user}@example.org").startswith("451 4.4.3 ")
-            server.start()
-            mta.until(lambda: answer(mta, "joe@example.org").startswith("250 "), "joe is known again")
-            assert answer(mta, "jane@example.org").startswith("550 5.1.1 ")
-        told = mta.log.read_text() + mta.stderr.read_text()
-        assert "a table is down" in told
-        assert "a table is there again" in told
-        assert PASSWORD not in told
+        query = "SELECT 1 FROM users WHERE address = :key"
+        table = {"kind": "sql", "url": server.tcp, "password_file": password, "query": query}
+        check_recipients(tmp_path / "mta", server, table, "jane@example.org")
 
 
 def test_the_command(server: PostgreSQL, tmp_path: Path, password: str) -> None:

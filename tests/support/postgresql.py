@@ -18,11 +18,10 @@ import pytest
 
 from tests.support.certificates import Pair
 from tests.support.front import PEERS
-from tests.support.program import Program
+from tests.support.program import PASSWORD, Program
 from tests.support.server import HOST, free_port
 
 USER = "mta"
-PASSWORD = "ein Päßwort: %/@'"
 SETTINGS = {
     "listen_addresses": HOST,
     "fsync": "off",

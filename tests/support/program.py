@@ -12,6 +12,7 @@ from typing import Any, Self
 from tests.support.server import HOST, wait_until
 
 PATIENCE_S = 30.0
+PASSWORD = "ein Päßwort: %/@'"  # for those that want one
 
 
 class Program:

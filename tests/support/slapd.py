@@ -10,12 +10,11 @@ import pytest
 
 from tests.support.certificates import Pair
 from tests.support.front import PEERS
-from tests.support.program import Program
+from tests.support.program import PASSWORD, Program
 from tests.support.server import HOST, free_port
 
 BASE = "ou=people,dc=example,dc=org"
 MANAGER = "cn=manager,dc=example,dc=org"
-PASSWORD = "ein Päßwort: %/@'"
 
 CONFIGURATION = """\
 include {root}/etc/ldap/schema/core.schema
