@@ -61,18 +61,22 @@ class Transaction:
         self.is_full = False
         self._came_to = 0  # entries, those that were there already included
         self._given: dict[int, RcptParameters] = {}  # by the recipient's index; few ask for anything
-        self._places: dict[tuple[bytes, str], int] | None = None  # of what was expanded
+        self._places: dict[tuple[bytes, str], int] = {}  # by address in lower case, and transport
 
     def add(self, recipient: bytes, parameters: RcptParameters = NO_RCPT_PARAMETERS) -> None:
-        """One more recipient, as it is to be kept in the envelope."""
-        if parameters is not NO_RCPT_PARAMETERS:
-            self._given[len(self.recipients)] = parameters
+        """One more recipient, as it is to be kept in the envelope; once, however often it is named."""
         if not self.accepted:
             self.first = recipient
         self.accepted += 1
-        self.recipients.append(recipient)
-        if self.vias is not None:
-            self.vias.append(("", False))
+        place = self._places.setdefault((recipient.lower(), ""), len(self.recipients))
+        if place == len(self.recipients):
+            self.recipients.append(recipient)
+            if parameters is not NO_RCPT_PARAMETERS:
+                self._given[place] = parameters
+            if self.vias is not None:
+                self.vias.append(("", False))
+        else:
+            self._give(place, self._merged(place, parameters, was_copy=False))
 
     def make_room(self, count: int) -> bool:
         """Whether there may be so many more entries, or fewer where some are there already; else it is full."""
@@ -91,9 +95,8 @@ class Transaction:
             self.first = recipient
         self.accepted += 1
         vias, places = self.vias, self._places
-        if vias is None or places is None:
+        if vias is None:
             vias = self.vias = [("", False)] * len(self.recipients)
-            places = self._places = {}
         renamed = given if given.orcpt else replace(given, orcpt=original_recipient(recipient))
         for target in targets:
             wanted = given if target.address == recipient else renamed
@@ -108,10 +111,13 @@ class Transaction:
                 vias[place] = (target.via, False)
             else:
                 continue
-            if wanted != NO_RCPT_PARAMETERS:
-                self._given[place] = wanted
-            else:
-                self._given.pop(place, None)
+            self._give(place, wanted)
+
+    def _give(self, place: int, wanted: RcptParameters) -> None:
+        if wanted != NO_RCPT_PARAMETERS:
+            self._given[place] = wanted
+        else:
+            self._given.pop(place, None)
 
     def _merged(self, place: int, wanted: RcptParameters, *, was_copy: bool) -> RcptParameters:
         """What is wanted for an entry that two recipients came to: whatever either of them asked for."""

@@ -22,6 +22,7 @@ Of every conversation, however mad the client:
 import random
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 
 from mta.smtp import limits, replies
@@ -123,13 +124,28 @@ def look(case: Case) -> Outcome:
     if taken != [message.content for message in model.expected]:
         raise Wrong(f"taken: {taken}, sent: {[message.content for message in model.expected]}")
     for message, sent in zip(whole.accepted, model.expected, strict=True):
-        if len(message.recipients) != len(sent.recipients):
-            raise Wrong(f"recipients {message.recipients}, sent {sent.recipients}")
+        _check_recipients([address.lower() for address in message.recipients], sent.recipients)
         is_named = any(CANARY in argument.lower() for argument in sent.recipients)
         is_meant = case.is_mutated or model.has_blind_content
         if any(CANARY in address.lower() for address in message.recipients) != is_named or (is_named and not is_meant):
             raise Wrong(f"content was executed: {message.recipients}")
     return whole
+
+
+def _check_recipients(taken: list[bytes], arguments: Sequence[bytes]) -> None:
+    """Raises `Wrong` where anybody who was named is not in the envelope, or nobody named is, or anybody is twice."""
+    named = [argument.lower().replace(b"<postmaster>", b"<postmaster@example.org>") for argument in arguments]
+    is_for = [{address for address in taken if re.search(b"[<:](%b|%b)>" % _spellings(address), one)} for one in named]
+    if not all(is_for) or set().union(*is_for) != set(taken) or len(set(taken)) < len(taken):
+        raise Wrong(f"recipients {taken}, sent {arguments}")
+
+
+def _spellings(address: bytes) -> tuple[bytes, bytes]:
+    """Patterns of an address with its domain in A-labels, as it is kept, and in U-labels, as it may have been sent."""
+    local, _, domain = address.rpartition(b"@")
+    with suppress(UnicodeError):
+        domain = domain.decode("idna").encode()
+    return re.escape(address), re.escape(local + b"@" + domain)
 
 
 def check(case: Case, rng: random.Random) -> Outcome:

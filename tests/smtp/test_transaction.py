@@ -16,6 +16,18 @@ def wanted(transaction: Transaction) -> list[tuple[str, bytes]]:
     return [(one.notify, one.orcpt) for one in transaction.recipient_parameters()]
 
 
+def test_who_is_named_twice_is_there_once() -> None:
+    transaction = Transaction(b"")
+    transaction.add(b"joe@x.example", RcptParameters("NEVER"))
+    transaction.add(b"ann@x.example")
+    transaction.add(b"JOE@x.example")
+    assert transaction.recipients == [b"joe@x.example", b"ann@x.example"]
+    assert not transaction.wants_notices
+    transaction.add(b"ann@x.example", RcptParameters("SUCCESS"))
+    assert wanted(transaction) == [("", b""), ("DELAY,FAILURE,SUCCESS", b"")]
+    assert (transaction.accepted, transaction.first, transaction.vias) == (4, b"joe@x.example", None)
+
+
 def test_an_address_for_itself_asks_for_nothing() -> None:
     transaction = Transaction(b"")
     transaction.expand(b"joe@x.example", [JOE])
