@@ -12,74 +12,33 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from dns.rcode import SERVFAIL
 
 from mta import log
 from mta.cli import cli
 from mta.config import Log
+from tests.support.namethread import NameThread
 from tests.support.server import HOST, defaults, free_port, toml
 
 
-class Dns:
-    """Answers TXT questions for names from `zone`, from a thread; None in it is SERVFAIL."""
-
-    def __init__(self, zone: dict[str, str | None]) -> None:
-        self._zone = zone
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((HOST, 0))
-        self.address = f"{HOST}:{self._socket.getsockname()[1]}"
-        self.asked: list[str] = []
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-            end.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
-
-    def _serve(self) -> None:
-        while True:
-            query, client = self._socket.recvfrom(4096)
-            if not query:
-                return
-            end = query.index(b"\0", 12) + 5
-            labels, at = [], 12
-            while query[at]:
-                labels.append(query[at + 1 : at + 1 + query[at]].decode())
-                at += 1 + query[at]
-            name = ".".join(labels)
-            self.asked.append(name)
-            text = self._zone.get(name, "")
-            code = 2 if text is None else 0 if text else 3
-            head = query[:2] + bytes((0x81, 0x80 | code)) + b"\0\1" + (b"\0\1" if text else b"\0\0") + b"\0\0\0\0"
-            answer = b""
-            if text:
-                data = bytes((len(text),)) + text.encode()
-                answer = b"\xc0\x0c\0\x10\0\1\0\0\0\x3c" + len(data).to_bytes(2, "big") + data
-            self._socket.sendto(head + query[12:end] + answer, client)
-
-
 @pytest.fixture(params=["kv", "json"])
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Dns]]:
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, NameThread]]:
     """A log of today: two domains that want reports, one that does not, one whose record nobody knows."""
-    dns = Dns(
-        {
-            "_smtp._tls.a.example": "v=TLSRPTv1; rua=mailto:tls@a.example,https://a.example/v1",
-            "_smtp._tls.b.example": "v=TLSRPTv1; rua=https://b.example/v1",
-            "_smtp._tls.d.example": None,
-        }
-    )
-    file = tmp_path / "mta.toml"
-    file.write_text(toml({**defaults(free_port()), "dns": {"servers": [dns.address], "timeout_s": 5}}))
-    log.setup("deliver", 0, Log(file=str(tmp_path / "mta.log"), format=request.param))
-    for name in ("a.example", "a.example", "b.example", "c.example", "d.example"):
-        log.tls_result(name, "no-policy-found", name, "starttls-not-supported", "", host=f"mx.{name}")
-    log.tls_result("a.example", "sts", "a.example", "success", "", policy_text="version: STSv1;mode: none")
-    log.delivered("q1", "s1", b"tls_result@a.example", "out", "", "ok", 0.1)
-    log.setup("mta", 0, Log())
-    yield file, dns
-    dns.close()
+    records = {
+        "_smtp._tls.a.example TXT": '"v=TLSRPTv1; rua=mailto:tls@a.example,https://a.example/v1"',
+        "_smtp._tls.b.example TXT": '"v=TLSRPTv1; rua=https://b.example/v1"',
+        "_smtp._tls.d.example TXT": SERVFAIL,
+    }
+    with NameThread(records) as dns:
+        file = tmp_path / "mta.toml"
+        file.write_text(toml({**defaults(free_port()), "dns": {"servers": [dns.address], "timeout_s": 5}}))
+        log.setup("deliver", 0, Log(file=str(tmp_path / "mta.log"), format=request.param))
+        for name in ("a.example", "a.example", "b.example", "c.example", "d.example"):
+            log.tls_result(name, "no-policy-found", name, "starttls-not-supported", "", host=f"mx.{name}")
+        log.tls_result("a.example", "sts", "a.example", "success", "", policy_text="version: STSv1;mode: none")
+        log.delivered("q1", "s1", b"tls_result@a.example", "out", "", "ok", 0.1)
+        log.setup("mta", 0, Log())
+        yield file, dns
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -94,7 +53,7 @@ def today() -> str:
     return datetime.now(UTC).date().isoformat()
 
 
-def test_reports_are_written(config: tuple[Path, Dns], tmp_path: Path) -> None:
+def test_reports_are_written(config: tuple[Path, NameThread], tmp_path: Path) -> None:
     file, dns = config
     out = tmp_path / "out"
     code, said = run("-c", str(file), "--day", today(), "--out", str(out), "--eml", "--json")
@@ -105,7 +64,7 @@ def test_reports_are_written(config: tuple[Path, Dns], tmp_path: Path) -> None:
         ("b.example", 0, 1, []),
     ]
     assert "cannot look up _smtp._tls.d.example: " in said
-    assert sorted(set(dns.asked)) == [f"_smtp._tls.{letter}.example" for letter in "abcd"]
+    assert sorted(set(dns.asked)) == [f"_smtp._tls.{letter}.example TXT" for letter in "abcd"]
     report = json.loads(gzip.decompress(Path(items[0]["file"]).read_bytes()))
     assert [policy["policy"]["policy-type"] for policy in report["policies"]] == ["no-policy-found", "sts"]
     assert report["contact-info"] == "postmaster@mx.example.org"
@@ -117,14 +76,14 @@ def test_reports_are_written(config: tuple[Path, Dns], tmp_path: Path) -> None:
     assert attached.get_content() == Path(items[0]["file"]).read_bytes()
 
 
-def test_another_day_has_nothing(config: tuple[Path, Dns], tmp_path: Path) -> None:
+def test_another_day_has_nothing(config: tuple[Path, NameThread], tmp_path: Path) -> None:
     file, dns = config
     assert run("-c", str(file), "--out", str(tmp_path / "out")) == (0, "")
     assert dns.asked == []
     assert not (tmp_path / "out").exists()
 
 
-def test_reports_are_sent(config: tuple[Path, Dns], tmp_path: Path) -> None:
+def test_reports_are_sent(config: tuple[Path, NameThread], tmp_path: Path) -> None:
     """Through a host of ours, to addresses; by hand to other places."""
     file, _ = config
     with socket.create_server((HOST, 0)) as listener:
@@ -163,7 +122,7 @@ def _take(listener: socket.socket, heard: list[bytes]) -> None:
         heard.append(said)
 
 
-def test_a_host_that_is_not_there_is_told(config: tuple[Path, Dns], tmp_path: Path) -> None:
+def test_a_host_that_is_not_there_is_told(config: tuple[Path, NameThread], tmp_path: Path) -> None:
     file, _ = config
     options = ("--out", str(tmp_path / "out"), "--send", f"{HOST}:{free_port()}")
     code, said = run("-c", str(file), "--day", today(), *options)
@@ -182,6 +141,6 @@ def test_a_host_that_is_not_there_is_told(config: tuple[Path, Dns], tmp_path: Pa
         (["--contact", "a@b\r\nBcc: c@d.example"], "is no address"),
     ],
 )
-def test_wrong_arguments(config: tuple[Path, Dns], arguments: list[str], why: str) -> None:
+def test_wrong_arguments(config: tuple[Path, NameThread], arguments: list[str], why: str) -> None:
     with pytest.raises(Exception, match=why):
         run("-c", str(config[0]), *arguments)

@@ -1,64 +1,23 @@
 """Access tables and the domains of senders with the real processes: who is refused, and what the log tells."""
 
 import smtplib
-import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import dns.message
-import dns.rdatatype
 import pytest
+from dns.rcode import SERVFAIL
 
-from tests.support.nameserver import respond
+from tests.support.namethread import NameThread
 from tests.support.server import HOST, Server, free_port
 
 PATIENCE_S = 30.0
-NXDOMAIN, SERVFAIL = 3, 2
-MX = {"null.example": "null.example 300 IN MX 0 .", "good.example": "good.example 300 IN MX 10 mx.good.example."}
-
-
-class Resolver:
-    """A name server in a thread: `MX` is what there is, names that begin with fail cannot be found out."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((HOST, 0))
-        self.address = f"{HOST}:{self._socket.getsockname()[1]}"
-        self.asked: list[str] = []
-        self._stops = False
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        while True:
-            wire, client = self._socket.recvfrom(4096)
-            if self._stops:
-                return
-            query = dns.message.from_wire(wire)
-            question = query.question[0]
-            name = question.name.to_text(omit_final_dot=True)
-            self.asked.append(f"{name} {dns.rdatatype.to_text(question.rdtype)}")
-            if question.rdtype == dns.rdatatype.MX and name in MX:
-                response = respond(query, MX[name])
-            else:
-                response = respond(query, rcode=SERVFAIL if name.startswith("fail") else NXDOMAIN)
-            self._socket.sendto(response.to_wire(), client)
-
-    def close(self) -> None:
-        """The thread ends."""
-        self._stops = True
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waking:
-            waking.sendto(b"", self._socket.getsockname())
-        self._thread.join()
-        self._socket.close()
+RECORDS = {"null.example MX": "0 .", "good.example MX": "10 mx.good.example.", "fail.example MX": SERVFAIL}
 
 
 @pytest.fixture
-def resolver() -> Iterator[Resolver]:
-    resolver = Resolver()
-    yield resolver
-    resolver.close()
+def resolver() -> Iterator[NameThread]:
+    with NameThread(RECORDS) as resolver:
+        yield resolver
 
 
 @pytest.fixture
@@ -69,7 +28,7 @@ def senders(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(tmp_path: Path, senders: Path, resolver: Resolver) -> Iterator[Server]:
+def server(tmp_path: Path, senders: Path, resolver: NameThread) -> Iterator[Server]:
     settings = {
         "processes": {"server": 1},
         "listen": [
@@ -97,7 +56,7 @@ def answer(server: Server, sender: str, recipient: str = "joe@example.org", *, l
         return f"{code} {text.decode()}"
 
 
-def test_senders(server: Server, resolver: Resolver) -> None:
+def test_senders(server: Server, resolver: NameThread) -> None:
     assert answer(server, "joe@mail.spam.example") == "550 5.7.1 we have had enough [sender-access]"
     assert answer(server, "joe@mail.spam.example", "postmaster@example.org").startswith("250 ")
     assert answer(server, "joe@bad.example") == "451 4.3.5 Error in configuration, try again later [bad-action]"
@@ -113,7 +72,7 @@ def test_senders(server: Server, resolver: Resolver) -> None:
     assert resolver.asked == [f"{name}.example MX" for name in ("null", "none", "fail", "good")], "once each"
 
 
-def test_a_listener_of_its_own(server: Server, resolver: Resolver) -> None:
+def test_a_listener_of_its_own(server: Server, resolver: NameThread) -> None:
     assert answer(server, "joe@spam.example", listener=1).startswith("250 ")
     assert answer(server, "joe@fail.example", listener=1).startswith("250 "), "nobody knows, and that is no null MX"
     assert answer(server, "joe@null.example", listener=1).startswith("550 5.7.27 ")
