@@ -6,10 +6,10 @@ the questions for this recipient. It permits nothing that others refuse: no rela
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from mta.errors import TableDown
-from mta.policy.recipient import is_postmaster
+from mta.policy.recipient import Table, is_postmaster
 from mta.policy.verdict import ACCEPT, Verdict, refuse
 from mta.smtp import replies
 from mta.smtp.actions import BadAction, Decision, Stage, parse_action
@@ -20,13 +20,6 @@ PERMIT = Verdict(None, "permit")
 
 TABLE_DOWN = refuse(replies.R451_ACCESS_DOWN)
 BAD_ACTION = refuse(replies.R451_ACCESS_VALUE)
-
-
-class Table(Protocol):
-    """A table with actions, as `mta.tables` makes it."""
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value, or None where there is none; raises `TableDown`. May wait."""
 
 
 class AccessTable(NamedTuple):
