@@ -1,16 +1,15 @@
 """Access tables and the domains of senders with the real processes: who is refused, and what the log tells."""
 
-import smtplib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dns.rcode import SERVFAIL
 
+from tests.support import asking
 from tests.support.namethread import NameThread
 from tests.support.server import HOST, Server, free_port
 
-PATIENCE_S = 30.0
 RECORDS = {"null.example MX": "0 .", "good.example MX": "10 mx.good.example.", "fail.example MX": SERVFAIL}
 
 
@@ -43,17 +42,10 @@ def server(tmp_path: Path, senders: Path, resolver: NameThread) -> Iterator[Serv
         yield server
 
 
-def port(server: Server, number: int) -> int:
-    return int(server.settings["listen"][number]["address"].rpartition(":")[2])
-
-
 def answer(server: Server, sender: str, recipient: str = "joe@example.org", *, listener: int = 0) -> str:
     """What the server says to RCPT."""
-    with smtplib.SMTP(HOST, port(server, listener), timeout=PATIENCE_S) as client:
-        client.ehlo("client.example.com")
-        assert client.mail(sender)[0] == 250
-        code, text = client.rcpt(recipient)
-        return f"{code} {text.decode()}"
+    port = int(server.settings["listen"][listener]["address"].rpartition(":")[2])
+    return asking.answer(server, recipient, sender=sender, address=(HOST, port))
 
 
 def test_senders(server: Server, resolver: NameThread) -> None:

@@ -4,6 +4,7 @@ import smtplib
 from pathlib import Path
 from typing import Any
 
+from tests.support.asking import answer
 from tests.support.server import HOST, Server, free_port
 from tests.support.sink import Sink
 
@@ -15,15 +16,6 @@ def send(server: Server, *recipients: str) -> dict[str, tuple[int, bytes]]:
     """Send one message; returns who was refused."""
     with smtplib.SMTP(*server.address) as smtp:
         return smtp.sendmail("sender@example.com", recipients, CONTENT)
-
-
-def refusal(server: Server, recipient: str) -> str:
-    """What the server says to RCPT."""
-    with smtplib.SMTP(*server.address) as smtp:
-        smtp.ehlo()
-        smtp.mail("sender@example.com")
-        code, text = smtp.rcpt(recipient)
-        return f"{code} {text.decode()}"
 
 
 def places(server: Server) -> list[str]:
@@ -85,14 +77,14 @@ def test_everybody_comes_to_where_they_should(tmp_path: Path) -> None:
 
 def test_who_comes_to_nobody_is_refused(tmp_path: Path) -> None:
     with Server(tmp_path, settings()) as server:
-        assert refusal(server, "nobody@example.org").startswith("550 5.1.1 ")
-        assert refusal(server, "nobody@virtual.example").startswith("550 5.1.1 ")
-        assert refusal(server, "joe@other.example").startswith("550 5.7.1 ")
-        assert refusal(server, "somebody@nowhere.example").startswith("550 5.7.1 ")
-        assert refusal(server, "loop@example.org").startswith("451 4.4.6 ")
-        assert refusal(server, "out@example.org").startswith("451 4.3.5 ")
-        assert refusal(server, "lost@example.org").startswith("451 4.3.5 ")
-        assert refusal(server, "postmaster@bare.example").startswith("451 4.3.5 ")
+        assert answer(server, "nobody@example.org").startswith("550 5.1.1 ")
+        assert answer(server, "nobody@virtual.example").startswith("550 5.1.1 ")
+        assert answer(server, "joe@other.example").startswith("550 5.7.1 ")
+        assert answer(server, "somebody@nowhere.example").startswith("550 5.7.1 ")
+        assert answer(server, "loop@example.org").startswith("451 4.4.6 ")
+        assert answer(server, "out@example.org").startswith("451 4.3.5 ")
+        assert answer(server, "lost@example.org").startswith("451 4.3.5 ")
+        assert answer(server, "postmaster@bare.example").startswith("451 4.3.5 ")
         assert server.queued() == 0
     text = server.log.read_text()
     assert "loop@example.org -> pool@example.org -> loop@example.org" in text
