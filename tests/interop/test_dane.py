@@ -13,11 +13,9 @@ from mta.dns.stub import Resolver
 from tests.support.certificates import Authority
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.exchanging import Exchanging
-from tests.support.front import need
 from tests.support.relaying import BODY
-from tests.support.server import free_port
 from tests.support.tlshop import Encrypting, context
-from tests.support.unbound import Zone, authority, validator
+from tests.support.unbound import Zone, resolving
 
 pytestmark = pytest.mark.interop
 
@@ -44,8 +42,7 @@ def exchanging(tmp_path: Path) -> Iterator[tuple[Exchanging, Encrypting]]:
         "unsigned.example": Zone(wrong),
         "bogus.example": Zone(right, is_bogus=True),
     }
-    nsd, anchors = authority(need("nsd"), str(Path(need("ldns-signzone")).parent), tmp_path, zones)
-    with nsd, validator(need("unbound"), tmp_path, free_port(), zones, nsd.port, anchors) as unbound:
+    with resolving(tmp_path, zones) as (_, unbound):
         made.resolver = Resolver(Dns(servers=[unbound.address], trust_ad=True), monotonic)  # type: ignore[assignment]
         made.begin()
         yield made, server

@@ -14,12 +14,10 @@ from mta.dns.settings import Dns
 from mta.dns.stub import Resolver
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.exchanging import Exchanging
-from tests.support.front import need
 from tests.support.issuing import DAY, NOW, Maker, written
 from tests.support.relaying import BODY
-from tests.support.server import free_port
 from tests.support.tlshop import Encrypting, context
-from tests.support.unbound import Zone, authority, validator
+from tests.support.unbound import Zone, resolving
 
 pytestmark = pytest.mark.interop
 
@@ -98,8 +96,7 @@ def exchanging(tmp_path: Path) -> Iterator[tuple[Exchanging, dict[str, Encryptin
         text = f"@ IN MX 10 mx\nmx IN A {address}\n"
         text += "".join(f"_{made.port}._tcp.mx IN TLSA {record}\n" for record in case.records)
         zones[name] = Zone(text, is_signed=True)
-    nsd, anchors = authority(need("nsd"), str(Path(need("ldns-signzone")).parent), tmp_path, zones)
-    with nsd, validator(need("unbound"), tmp_path, free_port(), zones, nsd.port, anchors) as unbound:
+    with resolving(tmp_path, zones) as (_, unbound):
         made.resolver = Resolver(Dns(servers=[unbound.address], trust_ad=True), monotonic)  # type: ignore[assignment]
         made.begin()
         yield made, servers

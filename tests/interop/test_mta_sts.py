@@ -23,14 +23,13 @@ from mta.tlsrpt.report import Day, Reporter
 from tests.support.certificates import Authority
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.exchanging import Exchanging
-from tests.support.front import need
 from tests.support.nexthop import Polite
 from tests.support.policyhost import PolicyHost, policy, reply
 from tests.support.postfix import Postfix, missing
 from tests.support.relaying import BODY
 from tests.support.server import HOST, free_port
 from tests.support.tlshop import context
-from tests.support.unbound import Running, Zone, authority, validator
+from tests.support.unbound import Running, Zone, resolving
 
 pytestmark = [pytest.mark.interop, pytest.mark.skipif(bool(missing()), reason=missing())]
 
@@ -117,9 +116,8 @@ def world(tmp_path: Path, postfix: tuple[Postfix, Authority]) -> Iterator[tuple[
     made.port = server.port
     made.listen(PLAIN, Polite())
     zones = {name: Zone(zone(name)) for name in DOMAINS}
-    made.nsd, anchors = authority(need("nsd"), str(Path(need("ldns-signzone")).parent), tmp_path, zones)
     log.setup("deliver", 0, Log(file=str(tmp_path / "log")))
-    with made.nsd, validator(need("unbound"), tmp_path, free_port(), zones, made.nsd.port, anchors) as unbound:
+    with resolving(tmp_path, zones) as (made.nsd, unbound):
         yield made, unbound.address
         made.close()
     log.setup("deliver", 0, Log())

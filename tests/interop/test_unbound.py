@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import gevent
 import pytest
@@ -16,7 +15,7 @@ from mta.policy.sender import Standing
 from mta.server.senders import SenderDomains
 from tests.support.front import need
 from tests.support.server import free_port
-from tests.support.unbound import Running, Zone, authority, validator
+from tests.support.unbound import Servers, Zone, resolving, validator
 
 pytestmark = pytest.mark.interop
 
@@ -51,22 +50,11 @@ TLSA = Tlsa(3, 1, 1, bytes.fromhex(HASH))
 PATIENCE_S = 20.0
 
 
-class Servers(NamedTuple):
-    """What runs: who knows, and who validates."""
-
-    nsd: Running
-    unbound: Running
-
-
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Both, for all tests."""
-    folder = tmp_path_factory.mktemp("dns")
-    tools = Path(need("ldns-signzone")).parent
-    nsd, anchors = authority(need("nsd"), str(tools), folder, ZONES)
-    unbound = validator(need("unbound"), folder, free_port(), ZONES, nsd.port, anchors)
-    with nsd, unbound:
-        yield Servers(nsd, unbound)
+    with resolving(tmp_path_factory.mktemp("dns"), ZONES) as servers:
+        yield servers
 
 
 def resolver(*addresses: str, trust_ad: bool = True) -> Resolver:

@@ -5,9 +5,12 @@ NSD answers for its zones alone; Unbound asks it, and nobody else.
 
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+from tests.support.front import need
 from tests.support.program import Program
 from tests.support.server import HOST, free_port
 
@@ -141,3 +144,18 @@ def validator(
     configuration = folder / "unbound.conf"
     configuration.write_text(text)
     return Running([unbound, "-d", "-p", "-c", str(configuration)], folder, port)
+
+
+class Servers(NamedTuple):
+    """What runs: who knows, and who validates."""
+
+    nsd: Running
+    unbound: Running
+
+
+@contextmanager
+def resolving(folder: Path, zones: Mapping[str, Zone]) -> Iterator[Servers]:
+    """Both, for these zones. Skips the test where they are not installed."""
+    nsd, anchors = authority(need("nsd"), str(Path(need("ldns-signzone")).parent), folder, zones)
+    with nsd, validator(need("unbound"), folder, free_port(), zones, nsd.port, anchors) as unbound:
+        yield Servers(nsd, unbound)
