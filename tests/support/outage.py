@@ -54,6 +54,17 @@ def check_hanging(server: Program, tables: Sequence[ReportedTable]) -> None:
         wait_found(table)
 
 
+def check_restart(server: Program, table: ReportedTable) -> None:
+    """A server that is started again is asked by a new connection, at once; one that stays away is not there."""
+    value = table.get(KNOWN.encode())
+    assert value is not None
+    server.stop()
+    server.start()
+    assert table.get(KNOWN.encode()) == value
+    server.stop()
+    assert "refused" in down(table)
+
+
 def check_recipients(folder: Path, server: Program, table: dict[str, object], unknown: str) -> None:
     """With the real processes: known, unknown, put off while the server is away, taken when it is there again."""
     settings = {
