@@ -1,7 +1,7 @@
 """Servers that tables ask: one that says what it is told to, one connection after the other or many at a time."""
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import gevent
 from gevent import socket
 from gevent.server import StreamServer
 from gevent.ssl import SSLContext
+
+from mta.tables.exchange import Reader
 
 Answer = Callable[[bytes], bytes | None]
 """What to send for what came; None closes the connection, `RESET` resets it, nothing is silence."""
@@ -78,3 +80,13 @@ class TableServer:
             for start in range(0, len(said), size):
                 connection.sendall(said[start : start + size])
                 gevent.sleep(0)
+
+
+def feed_in_pieces(reader: Reader, wire: bytes, sizes: Iterable[int]) -> None:
+    """Feed a reply in pieces of these sizes, and what is left: it is whole with the last of them, and not before."""
+    for size in sizes:
+        if size >= len(wire):
+            break
+        assert not reader.feed(wire[:size])
+        wire = wire[size:]
+    assert reader.feed(wire)

@@ -16,7 +16,7 @@ from mta.tables.answer import VALUE_BYTES
 from mta.tables.exchange import BadReply
 from mta.tables.http import HEAD_BYTES, REPLY_BYTES, HttpTable, ReplyReader
 from tests.support.certificates import Authority, Pair
-from tests.support.tableserver import RESET, Answer, TableServer
+from tests.support.tableserver import RESET, Answer, TableServer, feed_in_pieces
 
 Make = Callable[..., HttpTable]
 
@@ -265,12 +265,7 @@ def test_bodies_in_any_pieces(body: bytes, cuts: list[int], is_chunked: bool) ->
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
         wire = CHUNKED + chunk + b"0\r\n\r\n"
     reader = new_reader()
-    for size in cuts:
-        if size >= len(wire):
-            break
-        assert not reader.feed(wire[:size])
-        wire = wire[size:]
-    assert reader.feed(wire)
+    feed_in_pieces(reader, wire, cuts)
     assert (reader.status, bytes(reader.body), reader.is_last) == (200, body, False)
 
 

@@ -8,7 +8,7 @@ from mta.errors import TableDown
 from mta.tables.answer import VALUE_BYTES
 from mta.tables.exchange import BadReply, Exchange
 from mta.tables.redis import RedisTable, StringReader, request
-from tests.support.tableserver import TableServer
+from tests.support.tableserver import TableServer, feed_in_pieces
 
 VALUES = {
     request(b"GET", b"mail:joe@example.org"): b"$6\r\na\r\nlue\r\n",
@@ -76,12 +76,7 @@ def test_an_error_leaves_the_connection_good() -> None:
 def test_values_in_any_pieces(value: bytes | None, cuts: list[int]) -> None:
     wire = b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
     reader = StringReader()
-    for size in cuts:
-        if size >= len(wire):
-            break
-        assert not reader.feed(wire[:size])
-        wire = wire[size:]
-    assert reader.feed(wire)
+    feed_in_pieces(reader, wire, cuts)
     assert reader.value == value
 
 

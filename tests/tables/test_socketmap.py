@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mta.errors import TableDown
 from mta.tables.exchange import BadReply, Exchange
 from mta.tables.socketmap import REPLY_BYTES, NetstringReader, SocketmapTable, netstring
-from tests.support.tableserver import Answer, TableServer
+from tests.support.tableserver import Answer, TableServer, feed_in_pieces
 
 VALUES = {b"users joe@example.org": b"OK a value", b"users jane@example.org": b"OK "}
 
@@ -146,14 +146,7 @@ def test_the_longest_reply() -> None:
 @given(st.binary(max_size=300), st.lists(st.integers(1, 20), max_size=20))
 def test_netstrings_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     reader = NetstringReader()
-    wire = netstring(data)
-    for size in cuts:
-        piece, wire = wire[:size], wire[size:]
-        if not wire:
-            wire = piece
-            break
-        assert not reader.feed(piece)
-    assert reader.feed(wire)
+    feed_in_pieces(reader, netstring(data), cuts)
     assert reader.data == data
 
 
