@@ -7,14 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mta import log
-from mta.config import Log
 from mta.deliver.hosts import Asked
 from mta.deliver.sts_policy import Mode, Policy
 from mta.deliver.tls import Level, make_context
 from mta.dns.answer import Status
 from mta.dns.message import Tlsa, Type
-from mta.log_reader import Record, parse
+from mta.log_reader import Record
 from tests.support.certificates import Authority, Pair
 from tests.support.deliveries import FakeMessage, mail
 from tests.support.exchanging import Exchanging
@@ -47,20 +45,6 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.fixture(scope="module")
 def pair(authority: Authority) -> Pair:
     return authority.server(HOST)
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Callable[[], list[Record]]]:
-    """What the log says of TLS so far."""
-    log.setup("deliver", 0, Log(file=str(tmp_path / "log")))
-
-    def read() -> list[Record]:
-        log.flush()
-        records = [parse(line) for line in (tmp_path / "log").read_text().splitlines()]
-        return [record for record in records if record and record["event"] == "tls_result"]
-
-    yield read
-    log.setup("deliver", 0, Log())
 
 
 @pytest.fixture

@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from mta import log
-from mta.config import Log
 from mta.config import Transport as Settings
 from mta.deliver import domains, tls_result
 from mta.deliver.sts_policy import PATTERNS, Mode, Policy
 from mta.dns.message import Tlsa, Type
 from mta.errors import ConfigError
-from mta.log_reader import Record, parse
+from mta.log_reader import Record
 from tests.support.certificates import Authority
 from tests.support.deliveries import FakeMessages
 from tests.support.exchanging import Exchanging
@@ -41,20 +39,6 @@ def test_records_in_words() -> None:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # With hosts
-
-
-@pytest.fixture
-def told(tmp_path: Path) -> Iterator[Callable[[], list[Record]]]:
-    """What the log says of TLS so far."""
-    log.setup("deliver", 0, Log(file=str(tmp_path / "log"), format="json"))
-
-    def read() -> list[Record]:
-        log.flush()
-        records = [parse(line) for line in (tmp_path / "log").read_text().splitlines()]
-        return [record for record in records if record and record["event"] == "tls_result"]
-
-    yield read
-    log.setup("deliver", 0, Log())
 
 
 @pytest.fixture
