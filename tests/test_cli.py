@@ -14,21 +14,7 @@ import pytest
 
 from mta import __version__, ipc
 from mta.errors import EX_CONFIG, EX_TEMPFAIL, EX_UNAVAILABLE, EX_USAGE
-from tests.support.command import ROOT, mta, python
-
-CONFIG = """\
-hostname = "mx.example.org"
-spool = "spool"
-[[listen]]
-address = "127.0.0.1:0"
-[domains]
-local = ["example.org"]
-[transport.store]
-kind = "discard"
-[[route]]
-recipients = ["*"]
-transport = "store"
-"""
+from tests.support.command import CONFIG, ROOT, mta, python
 
 ITEM = {
     "id": "5a1",

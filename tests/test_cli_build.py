@@ -9,20 +9,9 @@ import pytest
 
 from mta.cli_build import BUILD_FAILED
 from mta.errors import EX_CONFIG, EX_OK, EX_USAGE
-from tests.support.command import python
+from tests.support.command import CONFIG, python
 
-CONFIG = """\
-hostname = "mx.example.org"
-spool = "spool"
-[[listen]]
-address = "127.0.0.1:0"
-[domains]
-local = ["example.org"]
-[transport.store]
-kind = "discard"
-[[route]]
-recipients = ["*"]
-transport = "store"
+TABLES = """\
 [table.users]
 kind = "lmdb"
 path = "users.lmdb"
@@ -43,7 +32,7 @@ def mta(config: Path, *words: str, program: Sequence[str] = ("-m", "mta")) -> su
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     file = tmp_path / "mta.toml"
-    file.write_text(CONFIG)
+    file.write_text(CONFIG + TABLES)
     (tmp_path / "users").write_text("joe@example.org\ta value\njane@example.org\n")
     return file
 

@@ -15,7 +15,7 @@ from mta.cli_trace import gather, told
 from mta.config import Log
 from mta.log_reader import LogError, open_log, parse, records
 from mta.tls_facts import TlsFacts
-from tests.support.command import mta
+from tests.support.command import CONFIG, mta
 
 EVIL = 'quote " backslash \\ escape \x1b[2J tab \t end'
 
@@ -100,11 +100,7 @@ def test_rotated_and_compressed(file: Path, tmp_path: Path) -> None:
 
 def test_the_command(file: Path, tmp_path: Path) -> None:
     config = tmp_path / "mta.toml"
-    config.write_text(
-        'hostname = "mx.example.org"\nspool = "spool"\n[[listen]]\naddress = "127.0.0.1:0"\n'
-        '[domains]\nlocal = ["example.org"]\n[transport.store]\nkind = "discard"\n'
-        '[[route]]\nrecipients = ["*"]\ntransport = "store"\n[log]\nfile = "mta.log"\n'
-    )
+    config.write_text(f'{CONFIG}[log]\nfile = "mta.log"\n')
 
     def trace(*words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         return mta("trace", "-c", config, *words, stdin=stdin)

@@ -7,6 +7,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
+CONFIG = """\
+hostname = "mx.example.org"
+spool = "spool"
+[[listen]]
+address = "127.0.0.1:0"
+[domains]
+local = ["example.org"]
+[transport.store]
+kind = "discard"
+[[route]]
+recipients = ["*"]
+transport = "store"
+"""
+"""As little as a configuration can be."""
 
 
 def python(
