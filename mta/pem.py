@@ -1,4 +1,4 @@
-"""Certificates and keys in PEM form that are held in memory, for a library that reads them from files only."""
+"""Certificates and keys in PEM form; most are held in memory, for a library that reads them from files only."""
 
 import os
 import ssl
