@@ -13,9 +13,9 @@ MB = 1_000_000
 class Case:
     """One case: the load, what becomes of the mail, how many messages make a round, and the aim.
 
-    `destination` is discard, maildir, relay or lmtp. A round should last several seconds on either side, so each side
-    has its own number of messages. `speed` is the least ratio of finished messages a second, `cpu` the greatest ratio
-    of CPU time for a message; 0 where nothing is demanded.
+    `destination` is discard, maildir, synced-maildir, relay or lmtp. A round should last several seconds on either
+    side, so each side has its own number of messages. `speed` is the least ratio of finished messages a second, `cpu`
+    the greatest ratio of CPU time for a message; 0 where nothing is demanded.
     """
 
     name: str
@@ -51,6 +51,15 @@ CASES = (
         1 / 10,
     ),
     Case("maildir", "connections reused, to maildir", SmtpSource(20, 4 * KIB, True), "maildir", 4_000, 20_000, 5),
+    Case(
+        "maildir-synced",
+        "connections reused, to maildir, Postfix's names synced as well",
+        SmtpSource(20, 4 * KIB, True),
+        "synced-maildir",
+        4_000,
+        20_000,
+        5,
+    ),
     Case(
         "relay",
         "connections reused, relayed over SMTP to smtp-sink",

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.support.postfix import Postfix
+from bench import inode_flags
+from tests.support.postfix import NOBODY, Postfix
 from tests.support.server import HOST, Control, Server, free_port, wait_until
 
 DOMAIN = "example.org"
 SINK = "/usr/sbin/smtp-sink"
 SINK_BACKLOG = 1000
+SYNCED_MAILDIR = "synced-maildir"  # a destination
 
 
 def listens(port: int) -> bool:
@@ -89,6 +91,8 @@ class PostfixSide:
         port = free_port()
         self.address = f"{HOST}:{port}"
         self._postfix = Postfix(port, {**self._settings(destination, next_hop), **(settings or {})}, parent=parent)
+        if destination == SYNCED_MAILDIR:
+            self._sync_names()
         self._removed = 0
         self._offset = 0
         self._rest = b""
@@ -96,7 +100,7 @@ class PostfixSide:
 
     def _settings(self, destination: str, next_hop: NextHop | None) -> dict[str, str]:
         """The part of main.cf that depends on the case."""
-        transports = {"discard": "discard:", "maildir": "virtual"}
+        transports = {"discard": "discard:", "maildir": "virtual", SYNCED_MAILDIR: "virtual"}
         if next_hop is not None:
             host, _, port = next_hop.address.rpartition(":")
             if destination == "relay":
@@ -107,6 +111,15 @@ class PostfixSide:
             "virtual_mailbox_maps": f"static:{DOMAIN}/user/",
             "virtual_transport": transports[destination],
         }
+
+    def _sync_names(self) -> None:
+        """Have names in `new` on disk as soon as they are there: virtual(8) syncs files and leaves names to later."""
+        mailbox = self._postfix.mail / DOMAIN / "user"
+        for name in ("tmp", "new", "cur"):
+            (mailbox / name).mkdir(parents=True)
+        for folder in (mailbox.parent, mailbox, *mailbox.iterdir()):
+            os.chown(folder, NOBODY, NOBODY)
+        inode_flags.add(mailbox / "new", inode_flags.DIRSYNC)
 
     def processes(self) -> list[int]:
         """Not to be told: its daemons are started and end as they are needed."""
@@ -141,7 +154,7 @@ class MtaSide:
     ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mta-", dir=parent))
         transport: dict[str, str] = {"kind": "discard"}
-        if destination == "maildir":
+        if destination in ("maildir", SYNCED_MAILDIR):
             transport = {"kind": "maildir", "path": "mail/{domain}/{local}"}
         elif next_hop is not None:
             transport = {"kind": "lmtp" if destination == "lmtp" else "smtp", "host": next_hop.address}

@@ -2,11 +2,8 @@
 
 import argparse
 import dataclasses
-import fcntl
 import json
-import os
 import shutil
-import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,7 +13,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import cases, certificate, report
+from bench import cases, certificate, inode_flags, report
 from bench.beside import compare_idle, compare_slow, cut_slow
 from bench.cases import Case
 from bench.dovecot import MailStore
@@ -80,9 +77,6 @@ def compare_sink(options: argparse.Namespace) -> Rounds:
         )
 
 
-FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_TOPDIR_FL = 0x80086601, 0x40086602, 0x00020000  # <linux/fs.h>
-
-
 @contextmanager
 def run_folder(parent: Path) -> Iterator[Path]:
     """A folder for all that a run writes, removed at its end and not before.
@@ -94,13 +88,7 @@ def run_folder(parent: Path) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
     folder.chmod(0o755)  # Postfix's daemons are other users
     with suppress(OSError):  # another file system
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            flags = bytearray(8)
-            fcntl.ioctl(descriptor, FS_IOC_GETFLAGS, flags)
-            fcntl.ioctl(descriptor, FS_IOC_SETFLAGS, struct.pack("l", struct.unpack("l", flags)[0] | FS_TOPDIR_FL))
-        finally:
-            os.close(descriptor)
+        inode_flags.add(folder, inode_flags.TOPDIR)
     try:
         yield folder
     finally:
