@@ -37,9 +37,18 @@ class Demand(NamedTuple):
 
 
 def usable(records: Iterable[Tlsa], *, with_anchors: bool = True) -> tuple[Tlsa, ...]:
-    """Those records that can be used, in their order; of those with DANE-TA none unless `with_anchors`."""
+    """Those records that can be used, in their order; of those with DANE-TA none unless `with_anchors`.
+
+    Of the digests that a usage and selector have only the strongest counts, so that a host can publish a new one beside
+    an old one that is weak by now (RFC 7671 section 9).
+    """
     usages = (DANE_TA, DANE_EE) if with_anchors else (DANE_EE,)
-    return tuple(record for record in records if record.usage in usages and _is_usable(record))[:RECORDS]
+    known = [record for record in records if record.usage in usages and _is_usable(record)][:RECORDS]
+    strongest: dict[tuple[int, int], int] = {}
+    for record in known:
+        kind = (record.usage, record.selector)
+        strongest[kind] = max(record.matching, strongest.get(kind, EXACT))  # the numbers rise with strength
+    return tuple(one for one in known if one.matching in (EXACT, strongest[one.usage, one.selector]))
 
 
 def is_matched(records: Iterable[Tlsa], certificate: bytes) -> bool:

@@ -99,6 +99,18 @@ def test_records_that_cannot_be_used(found: Tlsa) -> None:
     assert dane.usable([found, good]) == (good,)
 
 
+def test_of_several_digests_the_strongest_counts() -> None:
+    """For each usage and selector; a whole certificate or key is no digest."""
+    weak, strong, whole = (record(SAMPLES[0], 1, matching) for matching in (1, 2, 0))
+    other = record(SAMPLES[0], 0, 1)
+    assert dane.usable([weak, strong, whole, other]) == (strong, whole, other)
+    assert dane.usable([strong, weak]) == (strong,)
+    assert dane.usable([weak, whole]) == (weak, whole)
+    anchor = record(SAMPLES[0], 1, 1, usage=2)
+    assert dane.usable([anchor, strong]) == (anchor, strong)
+    assert not dane.is_matched(dane.usable([weak, Tlsa(3, 1, 2, bytes(64))]), SAMPLES[0])
+
+
 def test_records_are_bounded() -> None:
     assert len(dane.usable([Tlsa(3, 1, 1, DIGEST)] * 1000)) == dane.RECORDS
 
