@@ -43,7 +43,7 @@ def record(maker: Maker, selector: int = 0, matching: int = 1, usage: int = 2) -
 
 @pytest.mark.parametrize(("selector", "matching"), KINDS)
 def test_anchors_are_found_in_the_chain(selector: int, matching: int) -> None:
-    records = (record(OTHER), record(MIDDLE, selector, matching))
+    records = (record(OTHER, matching=matching or 1), record(MIDDLE, selector, matching))
     assert dane.usable(records) == records
     assert dane.has_anchors(records)
     assert dane.anchors(records[1:], [LEAF.der, MIDDLE.der, ROOT.der]) == [MIDDLE.der]
