@@ -25,7 +25,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 10000
     connections: Annotated[Count, Meta(description="open connections per worker; one more gets 421")] = 20000
     memory_bytes: Annotated[
-        int, Meta(ge=1048576, description="message bytes a worker holds before they are on disk; over it, 452")
+        int,
+        Meta(
+            ge=1048576,
+            description="bytes of messages and of their recipients that a worker holds before they are on disk; "
+            "over it, 452",
+        ),
     ] = 268435456
     large_bytes: Annotated[
         int, Meta(ge=4096, description="messages over this many bytes stream to a file of their own")

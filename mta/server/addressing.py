@@ -62,7 +62,9 @@ class Addressing:
         recipients = self._door.recipients
         transaction = session.transaction
         assert transaction is not None
-        if transaction.parameters.arrived_wall:
+        if not self._shared.has_memory():
+            session.decline(replies.R452_BUSY)
+        elif transaction.parameters.arrived_wall:
             self._take_over(event)
         elif self._visit is not None or recipients.expands:
             answer = self._ask(event, transaction.sender)

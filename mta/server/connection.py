@@ -34,6 +34,7 @@ from mta.smtp.events import (
     Xforward,
 )
 from mta.smtp.replies import Reply
+from mta.smtp.transaction import Transaction
 from mta.spool import queueid
 
 NEWCOMER_S = 3.0
@@ -49,6 +50,7 @@ class Connection(Addressing):
 
     __slots__ = (
         "_content",
+        "_held_bytes",
         "_messages",
         "_network",
         "_normaliser",
@@ -68,6 +70,7 @@ class Connection(Addressing):
         self._network = b""  # that the client is counted with
         self._content: IncomingContent | None = None
         self._normaliser: Normaliser | None = None
+        self._held_bytes = 0  # our recipients' part of the account
         self._messages = 0
         self._started_s = shared.clock.now_s
 
@@ -93,6 +96,7 @@ class Connection(Addressing):
             log.problem("a session died of a fault of ours", session=self.client.session_id, trace=format_exc())
             reason = self._last_word(replies.R451_LOCAL_ERROR)
         self._drop_content()
+        self._hold(None)
         self._talk.close()
         if self._network:
             shared.clients.remove(self._network)
@@ -174,6 +178,7 @@ class Connection(Addressing):
         while True:
             event = session.next_event()
             if event is NEED_DATA:
+                self._hold(session.transaction)
                 self._flush()
                 if shared.is_draining and self._owes_nothing():
                     raise Draining
@@ -196,6 +201,13 @@ class Connection(Addressing):
                 self._start_tls()
             else:
                 _ANSWERS[type(event)](self, event)
+
+    def _hold(self, transaction: Transaction | None) -> None:
+        """Count what the recipients of a message take in the worker's account of memory."""
+        held_bytes = 0 if transaction is None else transaction.held_bytes
+        if held_bytes != self._held_bytes:
+            self._shared.held_bytes += held_bytes - self._held_bytes
+            self._held_bytes = held_bytes
 
     def _flush(self) -> None:
         """Send what is to be sent, and log what was refused in it."""

@@ -45,13 +45,13 @@ class Shared:
         self.buffer = bytearray(RECEIVE_BUFFER_BYTES)
         self.view = memoryview(self.buffer)
         self.connections: set[Any] = set()
-        self.held_bytes = 0  # message content in memory, in all connections; bounded by limits.memory_bytes
+        self.held_bytes = 0  # content and many recipients in memory, in all connections; see limits.memory_bytes
         self.is_draining = False
         self.is_stressed = False  # as of the last sweep
         self.free_bytes: float = math.inf  # on the spool's disk, as of the last sweep
 
     def has_memory(self) -> bool:
-        """Whether another message may begin."""
+        """Whether another message may begin, or get another recipient."""
         return self.held_bytes < self.limits.memory_bytes
 
     def look_at_disk(self) -> None:

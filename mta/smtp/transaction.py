@@ -7,6 +7,9 @@ from msgspec.structs import replace
 
 from mta.smtp.parameters import MailParameters, RcptParameters
 
+ENTRY_BYTES = 512  # memory that a recipient takes, with what was asked for it; a long address takes about as much
+FEW_ENTRIES = 16  # what so many take is not worth counting
+
 NO_MAIL_PARAMETERS = MailParameters()
 NO_RCPT_PARAMETERS = RcptParameters()
 
@@ -128,6 +131,12 @@ class Transaction:
             return there
         words = {word for one in (there, wanted) for word in (one.notify or "FAILURE,DELAY").split(",")}
         return replace(there, notify=",".join(sorted(words)))
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that the recipients take, roughly; 0 for a few."""
+        entries = len(self.recipients)
+        return entries * ENTRY_BYTES if entries > FEW_ENTRIES else 0
 
     @property
     def wants_notices(self) -> bool:

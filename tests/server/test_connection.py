@@ -7,6 +7,7 @@ from mta.errors import SpoolFull
 from mta.server.connection import NEWCOMER_S
 from mta.server.deadlines import Deadlines
 from mta.server.stream import DeadlineExceeded, Draining
+from mta.smtp.transaction import ENTRY_BYTES
 from tests.support.hub import in_hub
 
 TRANSACTION = b"MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.org>\r\nDATA\r\n"
@@ -116,6 +117,35 @@ def test_a_worker_without_memory_refuses_at_mail(bench, greeted):
     assert peer.ask(b"MAIL FROM:<a@example.com>").startswith(b"452 4.3.2 ")
     bench.shared.held_bytes = 0
     assert peer.ask(b"MAIL FROM:<a@example.com>").startswith(b"250 ")
+
+
+def test_many_recipients_count_as_memory(bench, greeted):
+    """A few do not; those of a message that ended, or whose client went away, no more."""
+    few, many = [
+        b"".join(b"RCPT TO:<joe%d@example.org>\r\n" % n for n in range(*span)) for span in ((0, 16), (16, 100))
+    ]
+    peer = greeted()
+    peer.send(b"MAIL FROM:<a@example.com>\r\n" + few)
+    peer.read_lines(17)
+    assert bench.shared.held_bytes == 0
+    peer.send(many)
+    peer.read_lines(84)
+    assert bench.shared.held_bytes == 100 * ENTRY_BYTES
+    bench.shared.held_bytes += bench.limits.memory_bytes  # others'
+    assert peer.ask(b"RCPT TO:<ann@example.org>").startswith(b"452 4.3.2 ")
+    bench.shared.held_bytes -= bench.limits.memory_bytes
+    assert peer.ask(b"RCPT TO:<ann@example.org>").startswith(b"250 ")
+    assert bench.shared.held_bytes == 101 * ENTRY_BYTES
+    assert peer.ask(b"RSET").startswith(b"250 ")
+    assert bench.shared.held_bytes == 0
+    peer.send(b"MAIL FROM:<a@example.com>\r\n" + many)
+    peer.read_lines(85)
+    assert bench.shared.held_bytes == 84 * ENTRY_BYTES
+    peer.socket.close()
+    with gevent.Timeout(10):
+        while bench.shared.connections:
+            gevent.sleep(0)
+    assert bench.shared.held_bytes == 0
 
 
 def test_too_many_errors_end_the_session(bench, greeted):
