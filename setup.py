@@ -17,9 +17,9 @@ EXTENSIONS = [
     # The DATA stream and the command line: every byte from the network passes here.
     Extension("mta._fastparse", ["mta/_fastparse.pyx"], depends=["mta/_blocks.h"]),
     # The disk thread: writes and syncs without the interpreter lock.
-    Extension("mta.spool._disk", ["mta/spool/_disk.pyx"], libraries=["pthread"]),
+    Extension("mta.spool._disk", ["mta/spool/_disk.pyx"], depends=["mta/_pieces.h"], libraries=["pthread"]),
     # Files of maildirs: created, written and moved many at a time, without the interpreter lock.
-    Extension("mta.deliver._files", ["mta/deliver/_files.pyx"]),
+    Extension("mta.deliver._files", ["mta/deliver/_files.pyx"], depends=["mta/_pieces.h"]),
 ]
 for extension in EXTENSIONS:
     extension.extra_compile_args = CFLAGS

@@ -10,16 +10,19 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
 
+cdef extern from "../_pieces.h" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    iovec* mta_pass(iovec* piece, int* left, size_t written)
+
+
 cdef extern from * nogil:
     """
     #include <fcntl.h>
     #include <stdio.h>
-    #include <sys/uio.h>
     #include <unistd.h>
     """
-    struct iovec:
-        void* iov_base
-        size_t iov_len
     int O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_CLOEXEC
     int openat(int folder_fd, const char* name, int flags, unsigned int mode)
     int renameat(int from_fd, const char* name, int to_fd, const char* new_name)
@@ -61,13 +64,7 @@ cdef int write_pieces(int fd, iovec* piece) noexcept nogil:
             return errno
         if written == 0 and piece.iov_len + (piece[1].iov_len if left > 1 else 0) > 0:
             return ENOSPC  # no file that we write to does this; never spin
-        while left > 0 and <size_t> written >= piece.iov_len:
-            written -= <ssize_t> piece.iov_len
-            piece += 1
-            left -= 1
-        if written > 0:
-            piece.iov_base = <char*> piece.iov_base + written
-            piece.iov_len -= <size_t> written
+        piece = mta_pass(piece, &left, <size_t> written)
     return 0
 
 
@@ -107,6 +104,14 @@ cdef int set_piece(iovec* piece, bytes data) except -1:
     return 0
 
 
+cdef File* make_room(Py_ssize_t count) except NULL:
+    """Memory for so many, all zeros; to be freed."""
+    cdef File* files = <File*> calloc(<size_t> count + 1, sizeof(File))
+    if files == NULL:
+        raise MemoryError
+    return files
+
+
 cdef list errors(File* files, Py_ssize_t count):
     cdef Py_ssize_t index
     cdef list found = []
@@ -122,9 +127,7 @@ def store(wanted, bint sync):
     cdef tuple one
     cdef object name
     cdef bytes head, content
-    cdef File* files = <File*> calloc(<size_t> count + 1, sizeof(File))
-    if files == NULL:
-        raise MemoryError
+    cdef File* files = make_room(count)
     try:
         for index in range(count):
             one = held[index]
@@ -146,9 +149,7 @@ def move(wanted):
     cdef Py_ssize_t index
     cdef tuple one
     cdef object name
-    cdef File* files = <File*> calloc(<size_t> count + 1, sizeof(File))
-    if files == NULL:
-        raise MemoryError
+    cdef File* files = make_room(count)
     try:
         for index in range(count):
             one = held[index]

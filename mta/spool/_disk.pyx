@@ -17,6 +17,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
 
 
+cdef extern from "../_pieces.h" nogil:
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    iovec* mta_pass(iovec* piece, int* left, size_t written)
+
+
 cdef extern from * nogil:
     """
     #include <errno.h>
@@ -43,9 +50,6 @@ cdef extern from * nogil:
         return failed;
     }
     """
-    struct iovec:
-        void* iov_base
-        size_t iov_len
     ctypedef unsigned long pthread_t
     ctypedef struct pthread_mutex_t:
         pass
@@ -139,13 +143,7 @@ cdef int write_pieces(Job* job) noexcept nogil:
         if written == 0:
             return EIO  # no file that we write to does this; never spin
         offset += written
-        while left > 0 and <size_t> written >= piece.iov_len:
-            written -= <ssize_t> piece.iov_len
-            piece += 1
-            left -= 1
-        if written > 0:
-            piece.iov_base = <char*> piece.iov_base + written
-            piece.iov_len -= <size_t> written
+        piece = mta_pass(piece, &left, <size_t> written)
     if job.sync == SYNC_RANGE and flags == 0 and fdatasync(job.fd) != 0:
         return errno
     return 0
