@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mta import log, log_sink, log_text
+from mta import log, log_lines, log_sink, log_text
 from mta.config import Log
 from mta.errors import ConfigError
 from mta.tls_facts import TlsFacts
@@ -27,12 +27,12 @@ def _as_at_first() -> Iterator[None]:
     """Each test leaves the log as it is before `setup`."""
     yield
     log.flush()
-    if log._state.sink is not None:
-        log._state.sink.close()
-    log._state = log._State()
-    log._text = log_text.kv_text
-    for event in log._Event.all:
-        event.shape(log._KINDS_KV)
+    if log_lines._state.sink is not None:
+        log_lines._state.sink.close()
+    log_lines._state = log_lines._State()
+    log_lines.text = log_text.kv_text
+    for event in log_lines.Event.all:
+        event.shape(log_lines._KINDS_KV)
 
 
 @pytest.fixture(params=["kv", "json"])
@@ -136,7 +136,7 @@ def test_long_texts_are_cut(lines: Callable[[], list[str]]) -> None:
     told = lines()
     assert len(told[1]) < 3 * 4 * log_text.TEXT_CHARACTERS
     assert "the end" in told[2]
-    assert len(told[3]) < 2 * log.RARE_CHARACTERS
+    assert len(told[3]) < 2 * log_lines.RARE_CHARACTERS
 
 
 def test_rare_events_take_any_fields(lines: Callable[[], list[str]]) -> None:
@@ -169,8 +169,8 @@ def test_libraries_speak_through_it(lines: Callable[[], list[str]]) -> None:
 def test_first_line_after_a_pause_is_written_at_once(tmp_path: Path) -> None:
     file = tmp_path / "log"
     log.setup("server", 0, Log(file=str(file)))
-    log._state.due_tick = 0
-    log._state.tick = 0
+    log_lines._state.due_tick = 0
+    log_lines._state.tick = 0
     log.removed("q1")
     assert len(file.read_text().splitlines()) == 1
     log.removed("q2")
@@ -184,7 +184,7 @@ def test_many_lines_are_written_in_few_pieces(tmp_path: Path) -> None:
     log.setup("server", 0, Log(file=str(file)))
     for number in range(10_000):
         log.removed(str(number))
-        assert len(log._state.pieces) <= log.PENDING_PIECES
+        assert len(log_lines._state.pieces) <= log_lines.PENDING_PIECES
     log.flush()
     assert [int(line.rpartition("=")[2]) for line in file.read_text().splitlines()] == list(range(10_000))
 
