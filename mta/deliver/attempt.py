@@ -71,10 +71,19 @@ class Work:
         the order is to mend that, and no sender to hear of it.
         """
         job = self.job
-        if job.transport == PEER:
-            results = map(_kept, results)
-        told = self._log(envelope, relay, tuple(results), tls)
+        settled = tuple(map(_kept, results) if job.transport == PEER else results)
+        if len(settled) < len(job.recipients):
+            settled += self._forgotten(settled)
+        told = self._log(envelope, relay, settled, tls)
         self._report(job, Outcome(job.number, told, destination_down, retry_after_s, remote, onward))
+
+    def _forgotten(self, settled: tuple[Result, ...]) -> tuple[Result, ...]:
+        """Results for those whom a transport said nothing of, a fault of ours that must not cost them their mail."""
+        known = {result.recipient for result in settled}
+        rest = [index for index in self.job.recipients if index not in known]
+        queue_id = queueid.text(self.job.queue_id)
+        log.problem("recipients were forgotten", queue=queue_id, transport=self.job.transport, count=len(rest))
+        return tuple(Result(index, DEFERRED, "4.3.0", "internal error") for index in rest)
 
     def _log(
         self, envelope: Envelope | None, relay: str, results: tuple[Result, ...], tls: str = ""

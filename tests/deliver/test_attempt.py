@@ -1,4 +1,4 @@
-"""What becomes of the outcome of a work whose destination is a node that takes over from us."""
+"""What becomes of the outcome of a work: for a node that takes over from us, and where a transport errs."""
 
 import pytest
 
@@ -35,3 +35,13 @@ def test_damage_is_damage() -> None:
     outcome = outcomes.ended[work.job.number]
     assert outcome is not None
     assert [(one.status, one.code) for one in outcome.results] == [(FAILED, "5.3.0")]
+
+
+def test_a_recipient_that_a_transport_forgets_is_not_lost() -> None:
+    outcomes = Outcomes()
+    work = outcomes.work(1, (0, 1, 2))
+    work.settle(ENVELOPE, "peer", RESULTS[:1])
+    outcome = outcomes.ended[work.job.number]
+    assert outcome is not None
+    later = [Result(index, DEFERRED, "4.3.0", "internal error") for index in (1, 2)]
+    assert outcome.results == (RESULTS[0], *later)
