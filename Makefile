@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTENSIONS := $(wildcard mta/*.pyx mta/*.h mta/*/*.pyx mta/*/*.h)
+EXTENSIONS := $(wildcard mta/*.pyx mta/*.pxd mta/*.h mta/*/*.pyx mta/*/*.h)
 PEERS := postfix swaks libnet-ssleay-perl dovecot-core dovecot-lmtpd openssl curl
 # Exim's package and Postfix's exclude each other, the others' would start them at each boot, and postfix-lmdb's would
 # change the configuration of Postfix. So these are only unpacked; the libraries are those that they need.

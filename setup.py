@@ -22,6 +22,7 @@ EXTENSIONS = [
     Extension("mta.deliver._files", ["mta/deliver/_files.pyx"], depends=["mta/_pieces.h"]),
 ]
 for extension in EXTENSIONS:
+    extension.include_dirs = ["mta"]  # headers that extensions of several packages share
     extension.extra_compile_args = CFLAGS
     extension.extra_link_args = LDFLAGS
 

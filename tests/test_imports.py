@@ -35,7 +35,7 @@ ALLOWED = {
     "smtp": ("errors", "fastparse"),
     "policy": ("smtp", "errors", "tables.key", "tables.targets"),
     "dsn": ("smtp.xtext",),
-    "spool": ("errors", "envelope"),
+    "spool": ("errors", "envelope", "_pieces"),
     "dns": (),
     "tlsrpt": ("dns",),
     "tables": ("smtp.address", "errors", "networks", "endpoint", "pem", "record_lock", "regular_file"),
@@ -52,7 +52,7 @@ ALLOWED = {
     "deliver": (
         *("smtp.client", "smtp.client_mail", "smtp.client_reply", "spool"),
         *("child", "config", "endpoint", "envelope", "errors", "fastparse", "ipc", "log", "metrics", "newlines"),
-        *("drain", "pem", "record_lock", "tls_facts"),
+        *("_pieces", "drain", "pem", "record_lock", "tls_facts"),
         *("dns", "smtp.address"),
     ),
     "supervisor": (

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+FILE_MODE: int  # of the files that are made
+
 def store(wanted: Iterable[tuple[int, str, bytes, bytes]], sync: bool) -> list[int]:
     """Write a new file for each (descriptor of its folder, name, what comes first, what follows); close all.
 

@@ -9,12 +9,7 @@ from libc.errno cimport EINTR, ENOSPC, errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport strlen
 
-
-cdef extern from "../_pieces.h" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    iovec* mta_pass(iovec* piece, int* left, size_t written)
+from mta._pieces cimport iovec, mta_pass
 
 
 cdef extern from * nogil:
@@ -38,7 +33,9 @@ cdef extern from "Python.h":
 
 cdef enum:
     PIECES = 2  # of a file: the fields in front, and the content
-    FILE_MODE = 0o600
+    MODE = 0o600
+
+FILE_MODE = MODE
 
 
 cdef struct File:
@@ -71,7 +68,7 @@ cdef int write_pieces(int fd, iovec* piece) noexcept nogil:
 cdef int store_one(File* file, bint sync) noexcept nogil:
     """Create one file and fill it; what fails is taken away again. Returns an errno or 0."""
     cdef int error
-    cdef int fd = openat(file.folder_fd, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE)
+    cdef int fd = openat(file.folder_fd, file.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, MODE)
     if fd < 0:
         return errno
     error = write_pieces(fd, file.pieces)

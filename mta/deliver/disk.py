@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from mta.deliver import _files
+from mta.deliver._files import FILE_MODE
 
 FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

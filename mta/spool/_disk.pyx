@@ -16,12 +16,7 @@ from libc.errno cimport EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
 
-
-cdef extern from "../_pieces.h" nogil:
-    struct iovec:
-        void* iov_base
-        size_t iov_len
-    iovec* mta_pass(iovec* piece, int* left, size_t written)
+from mta._pieces cimport iovec, mta_pass
 
 
 cdef extern from * nogil:
