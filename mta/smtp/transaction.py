@@ -68,18 +68,15 @@ class Transaction:
 
     def add(self, recipient: bytes, parameters: RcptParameters = NO_RCPT_PARAMETERS) -> None:
         """One more recipient, as it is to be kept in the envelope; once, however often it is named."""
-        if not self.accepted:
-            self.first = recipient
-        self.accepted += 1
+        self._accept(recipient)
         place = self._places.setdefault((recipient.lower(), ""), len(self.recipients))
-        if place == len(self.recipients):
+        if place < len(self.recipients):
+            parameters = self._merged(place, parameters, was_copy=False)
+        else:
             self.recipients.append(recipient)
-            if parameters is not NO_RCPT_PARAMETERS:
-                self._given[place] = parameters
             if self.vias is not None:
                 self.vias.append(("", False))
-        else:
-            self._give(place, self._merged(place, parameters, was_copy=False))
+        self._give(place, parameters)
 
     def make_room(self, count: int) -> bool:
         """Whether there may be so many more entries, or fewer where some are there already; else it is full."""
@@ -94,9 +91,7 @@ class Transaction:
         target, and where the sender named no original recipient, the one on the wire is it: that is the one the
         sender knows (RFC 3461 section 4.2). Of copies nobody is told.
         """
-        if not self.accepted:
-            self.first = recipient
-        self.accepted += 1
+        self._accept(recipient)
         vias, places = self.vias, self._places
         if vias is None:
             vias = self.vias = [("", False)] * len(self.recipients)
@@ -115,6 +110,11 @@ class Transaction:
             else:
                 continue
             self._give(place, wanted)
+
+    def _accept(self, recipient: bytes) -> None:
+        if not self.accepted:
+            self.first = recipient
+        self.accepted += 1
 
     def _give(self, place: int, wanted: RcptParameters) -> None:
         if wanted != NO_RCPT_PARAMETERS:
