@@ -13,7 +13,7 @@ MB = 1_000_000
 class Case:
     """One case: the load, what becomes of the mail, how many messages make a round, and the aim.
 
-    `destination` is discard, maildir, synced-maildir, relay or lmtp. A round should last several seconds on either
+    `destination` is discard, maildir, maildir-synced, relay or lmtp. A round should last several seconds on either
     side, so each side has its own number of messages. `speed` is the least ratio of finished messages a second, `cpu`
     the greatest ratio of CPU time for a message; 0 where nothing is demanded.
     """
@@ -55,7 +55,7 @@ CASES = (
         "maildir-synced",
         "connections reused, to maildir, Postfix's names synced as well",
         SmtpSource(20, 4 * KIB, True),
-        "synced-maildir",
+        "maildir-synced",
         4_000,
         20_000,
         5,

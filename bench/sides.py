@@ -15,7 +15,7 @@ from tests.support.server import HOST, Control, Server, free_port, wait_until
 DOMAIN = "example.org"
 SINK = "/usr/sbin/smtp-sink"
 SINK_BACKLOG = 1000
-SYNCED_MAILDIR = "synced-maildir"  # a destination
+SYNCED_MAILDIR = "maildir-synced"  # a destination
 
 
 def listens(port: int) -> bool:
