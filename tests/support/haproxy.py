@@ -73,7 +73,9 @@ class HAProxy(Program):
         return row["status"], row["check_status"]
 
     def answers(self) -> bool:
-        """Whether it listens, at all addresses."""
+        """Whether it listens, at all addresses and where it is asked for its statistics, which may come later."""
+        if not Path(self._stats).is_socket():
+            return False
         for address, port in self._addresses:
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
                 if probe.connect_ex((address, port)):
